@@ -4,6 +4,7 @@ package plugins
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,20 +17,26 @@ import (
 //
 // The SDK calls Start once it has decoded the configuration into the value that
 // Config returned, then Export for one window at a time in order, then Stop. It
-// never calls two methods at once.
+// never calls two methods at once. On reload it starts another Exporter before
+// it stops this one.
 type Exporter interface {
 	// Config returns a pointer to the struct that the exporter block is decoded
 	// into. It holds the defaults; its tags are the schema (see Schema).
 	Config() any
 
 	// Start takes the decoded configuration into use. A *Problem (or several,
-	// joined with errors.Join) is shown at its place in the user's file.
+	// joined with errors.Join) is shown at its place in the user's file. An
+	// address in use or an error that wraps ErrBusy on reload makes the SDK stop
+	// the Exporter that runs, then try again. After an error Stop is not called.
+	// ctx bounds the start alone.
 	Start(ctx context.Context, host Host) error
 
 	// Export takes one window, read-only. When it returns nil the window is
 	// acknowledged: it must be safe, for it is not sent again unless the
 	// process dies. Any error is retried with the same window after a pause; a
-	// *Rewind says where to go on instead.
+	// *Rewind says where to go on instead. ctx ends after a minute, or when the
+	// window is not wanted any more; a call that ignores it for another minute
+	// is taken for hung, and the process ends.
 	Export(ctx context.Context, w *netmonpb.Window) error
 
 	// Stop releases what Start took. The process is killed when ctx ends.
@@ -42,6 +49,24 @@ type SnapshotExporter interface {
 	Exporter
 	// Install replaces the state of the snapshot's log by the snapshot.
 	Install(ctx context.Context, s *netmonpb.Snapshot) error
+}
+
+// Keeper is an Exporter whose state outlives its process.
+type Keeper interface {
+	Exporter
+	// Held is asked after Start: windows 1..n of this log are here from an
+	// earlier life, so that the sensor goes on after n. 0 is nothing: a
+	// SnapshotExporter is sent a snapshot, any other goes on after the last
+	// window it acknowledged.
+	Held(ctx context.Context, logID []byte) (n uint64)
+}
+
+// Flusher is an Exporter that acknowledges a window before it has arrived
+// where it goes, for instance in a file that was not synced.
+type Flusher interface {
+	Exporter
+	// Flush returns when all that was acknowledged has arrived.
+	Flush(ctx context.Context) error
 }
 
 // Checker is an Exporter that can find mistakes the schema cannot express.
@@ -60,9 +85,13 @@ type Host struct {
 	BaseDir  string        // directory of the config file, for relative paths
 	Logger   hclog.Logger
 
-	// Bound may be called with the addresses that were really bound.
+	// Bound may be called in Start with the addresses that were really bound.
 	Bound func(addresses ...string)
 }
+
+// ErrBusy is wrapped by an error of Start that says: what I need is held by the
+// Exporter that still runs, a lock or a file.
+var ErrBusy = errors.New("in use by the exporter that still runs")
 
 // Rewind is returned by Export and Install to continue elsewhere.
 type Rewind struct {
@@ -83,6 +112,7 @@ type Problem struct {
 	Summary string // one line, no full stop
 	Detail  string
 	Warning bool // shown, but no reason not to start
+	Cause   error
 }
 
 func (p *Problem) Error() string {
@@ -91,6 +121,9 @@ func (p *Problem) Error() string {
 	}
 	return p.Summary + ": " + p.Detail
 }
+
+// Unwrap returns what caused the problem, or nil.
+func (p *Problem) Unwrap() error { return p.Cause }
 
 // Plugin describes an exporter program.
 type Plugin struct {
