@@ -1,0 +1,190 @@
+package names
+
+// head is the first bytes of both directions of a TCP flow, from its initiator
+// and from its responder.
+type head struct {
+	generation uint32
+	side       [2]headSide
+}
+
+type headSide struct {
+	data     *assembly // nil until something has to be kept
+	base     uint32    // sequence number of the first byte, where started
+	segments uint16
+	padding  uint8 // length of a first segment that looked like padding
+	started  bool
+	done     bool // can show no name any more
+}
+
+// maxSegments is how many segments of a direction are looked at.
+const maxSegments = 256
+
+// head looks for a TLS or HTTP name at the start of either direction of a TCP
+// flow: named and dead both decide the flow.
+func (o *Observer) head(p *Packet) verdict {
+	h := o.heads.get(p.Slot)
+	if h != nil && h.generation != p.Generation {
+		o.dropHead(p.Slot, h)
+		h = nil
+	}
+	if h == nil {
+		h = o.addHead(p)
+	}
+	v := o.headSegment(p, h, &h.side[side(p)])
+	if v == named || h.side[0].done && h.side[1].done {
+		o.dropHead(p.Slot, h)
+		return max(v, dead)
+	}
+	return more
+}
+
+// headSegment adds a segment to its direction. It returns named where that
+// shows the flow's name, else more; it marks the direction where it is done.
+func (o *Observer) headSegment(p *Packet, h *head, s *headSide) verdict {
+	seq := p.Seq
+	if p.SYN {
+		seq++ // the SYN itself has a number
+		s.base, s.started = seq, true
+	}
+	if p.PayloadLength == 0 || s.done {
+		return more
+	}
+	if !s.started {
+		s.base, s.started = seq, true
+	}
+	off, b := int(int32(seq-s.base)), p.Payload
+	if off > headLimit || off+len(b) <= 0 {
+		return more // out of reach, a keep-alive, or seen before
+	}
+	if off <= 0 {
+		b, off = b[-off:], 0
+	}
+	b = b[:min(len(b), headLimit-off)]
+	if s.data == nil && off == 0 && isPadding(p) {
+		s.padding = uint8(len(b))
+		return more
+	}
+	if s.padding != 0 && off > 0 && s.data == nil {
+		s.done = true // they were data after all, and nothing starts with a zero
+		return more
+	}
+	v := o.collect(p, s, off, b)
+	s.segments++
+	if v == dead || s.segments > maxSegments {
+		o.headArena.give(s.data)
+		s.data, s.done = nil, true
+	}
+	if v == named {
+		return named
+	}
+	return more
+}
+
+// collect judges the bytes of a direction with b added at off. What it returns
+// as named was noted.
+func (o *Observer) collect(p *Packet, s *headSide, off int, b []byte) verdict {
+	if len(b) == 0 {
+		return more
+	}
+	first := b
+	if s.data != nil || off > 0 {
+		if !o.keepHead(p, s, off+len(b)) {
+			return dead
+		}
+		if !s.data.insert(off, b) {
+			return more
+		}
+		first = s.data.prefix()
+	}
+	v, source, name := o.judge(first)
+	switch {
+	case v == named && !o.own(p, source, name):
+		return dead
+	case v == more && s.data == nil:
+		if !o.keepHead(p, s, len(b)) {
+			return dead
+		}
+		s.data.insert(0, b)
+	}
+	return v
+}
+
+// judge says what the first bytes of a TCP direction are.
+func (o *Observer) judge(b []byte) (v verdict, source Source, name []byte) {
+	if len(b) == 0 {
+		return more, None, nil
+	}
+	b = b[:min(len(b), headLimit)]
+	switch c := b[0]; {
+	case c == 22:
+		source = SNI
+		v, name = helloRecords(b, o.scratch[:])
+	case c >= 'A' && c <= 'Z':
+		source = HTTPHost
+		v, name = httpHost(b)
+	default:
+		v = dead
+	}
+	if v == more && len(b) == headLimit {
+		v = dead
+	}
+	return v, source, name
+}
+
+// isPadding says whether a segment may be link padding that some devices count
+// as payload: a few zero bytes that were not pushed. They hide nothing, since no
+// evidence starts with a zero.
+func isPadding(p *Packet) bool {
+	if p.PayloadLength > 6 || p.PSH {
+		return false
+	}
+	for _, c := range p.Payload {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (o *Observer) addHead(p *Packet) *head {
+	if o.heads.full() {
+		slot, oldest := o.heads.oldest()
+		o.evictHead(slot, oldest)
+	}
+	h := o.heads.add(p.Slot)
+	*h = head{generation: p.Generation}
+	return h
+}
+
+// keepHead makes room for n bytes in s, at the cost of the oldest flows held.
+func (o *Observer) keepHead(p *Packet, s *headSide, n int) bool {
+	for {
+		if a := o.headArena.room(s.data, n); a != nil {
+			s.data = a
+			return true
+		}
+		if o.heads.touch(p.Slot); o.heads.len() == 1 {
+			o.out.Stats.HeadsOverflowed++
+			return false
+		}
+		slot, oldest := o.heads.oldest()
+		o.evictHead(slot, oldest)
+	}
+}
+
+// evictHead forgets a flow to make room. Where only sequence numbers are lost,
+// its next segment counts as its first, which it nearly always is.
+func (o *Observer) evictHead(slot uint32, h *head) {
+	if h.side[0].data != nil || h.side[1].data != nil {
+		o.out.Stats.HeadsOverflowed++
+	}
+	o.dropHead(slot, h)
+}
+
+func (o *Observer) dropHead(slot uint32, h *head) {
+	for i := range h.side {
+		o.headArena.give(h.side[i].data)
+		h.side[i].data = nil
+	}
+	o.heads.remove(slot)
+}

@@ -1,0 +1,87 @@
+package names
+
+import "encoding/binary"
+
+// message handles one DNS or mDNS message. length is what it had on the wire:
+// less of it may be captured.
+func (o *Observer) message(p *Packet, msg []byte, length uint32, protocol uint8) {
+	if length < 12 || len(msg) < 4 {
+		o.out.Stats.DNSMalformed++
+		return
+	}
+	flags := binary.BigEndian.Uint16(msg[2:])
+	if flags>>11&15 != 0 {
+		return // not a standard query or its response
+	}
+	mdns := protocol == 17 && (p.SrcPort == 5353 || p.DstPort == 5353)
+	response, rcode := flags>>15 == 1, flags&15
+	d := &o.parser
+	if len(msg) < 12 {
+		o.header = [12]byte{}
+		copy(o.header[:4], msg)
+		msg = o.header[:] // no section was captured
+	}
+	d.parse(msg, mdns)
+	if d.cut && flags>>9&1 == 0 && len(msg) == int(length) {
+		o.out.Stats.DNSMalformed++
+	}
+	switch {
+	case mdns:
+	case response:
+		o.out.Stats.DNSResponses++
+		o.out.Stats.DNSRcodes[rcode]++
+		o.response(p, msg, rcode, protocol)
+	default:
+		o.out.Stats.DNSQueries++
+		o.query(p, msg, protocol)
+	}
+	if response && rcode == 0 {
+		o.learn(p)
+	}
+}
+
+// learn makes facts of the addresses in the parsed message.
+func (o *Observer) learn(p *Packet) {
+	d := &o.parser
+	f := Fact{Client: p.Dst, Order: p.Order, Time: p.Time}
+	if isGroup(&p.Dst) {
+		f.Client, f.Everyone = [16]byte{}, true
+	}
+	var of dnsName // whose normal form is at f.NameStart
+	known, valid := false, false
+	for i := range d.found {
+		a := &d.found[i]
+		if !learnable(&a.ip) {
+			continue
+		}
+		if len(o.out.Facts) >= o.limits.Facts {
+			o.out.Stats.FactsOverflowed++
+			continue
+		}
+		if name := d.asking(a.owner); !known || name != of {
+			of, known = name, true
+			start := len(o.out.Text)
+			o.out.Text, valid = appendNormal(o.out.Text, d.bytes(name))
+			f.NameStart, f.NameEnd = uint32(start), uint32(len(o.out.Text))
+			if !valid {
+				o.out.Stats.NamesInvalid++
+			}
+		}
+		if !valid {
+			continue
+		}
+		f.Address = a.ip
+		o.out.Facts = append(o.out.Facts, f)
+	}
+}
+
+// learnable says whether an answer may give a name to a (DEFINITIONS 6.3).
+func learnable(a *[16]byte) bool {
+	if isIPv4(a) {
+		return a[12] != 0 && a[12] != 127 && a[12] < 224
+	}
+	if a[0] == 0xff {
+		return false
+	}
+	return binary.BigEndian.Uint64(a[:]) != 0 || binary.BigEndian.Uint64(a[8:]) > 1
+}

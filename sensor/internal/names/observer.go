@@ -1,0 +1,155 @@
+package names
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+)
+
+// Observer finds names in the packets of one shard. All calls come from the
+// shard's goroutine. A packet that shows no name allocates nothing, and what is
+// held between packets is bounded by Limits.
+type Observer struct {
+	limits Limits
+	out    Harvest
+
+	heads     *fifo[uint32, head] // by slot
+	headArena arena               // of heads
+	scratch   [headLimit]byte     // for handshakes cut into records
+
+	quics     *fifo[uint32, quicFlow] // by slot
+	quicArena arena                   // of quics
+	decrypts  int                     // QUIC packets tried in this epoch
+	opener    opener
+
+	streams   *fifo[uint32, dnsStream] // by slot
+	fragments *fifo[fragmentKey, datagram]
+	dnsArena  arena // of streams and fragments
+	parser    dnsParser
+	header    [12]byte // of a message that was cut off within it
+	pending   *fifo[transactionKey, transaction]
+	rows      map[rowKey]int // index into out.DNS
+}
+
+// NewObserver returns an Observer within limits, each of which should be at
+// least 1.
+func NewObserver(limits Limits) *Observer {
+	return &Observer{
+		limits:    limits,
+		heads:     newFIFO[uint32, head](limits.HeadFlows),
+		headArena: arena{limit: limits.HeadBytes},
+		quics:     newFIFO[uint32, quicFlow](limits.HeadFlows),
+		quicArena: arena{limit: limits.HeadBytes},
+		streams:   newFIFO[uint32, dnsStream](limits.DNSStreams),
+		fragments: newFIFO[fragmentKey, datagram](limits.DNSFragments),
+		dnsArena:  arena{limit: limits.DNSBytes},
+		pending:   newFIFO[transactionKey, transaction](limits.DNSTransactions),
+		rows:      map[rowKey]int{},
+		parser:    dnsParser{seed: maphash.MakeSeed()},
+	}
+}
+
+// TCP looks at a packet of a flow that is still undecided, SYNs too, or at one
+// with payload from or to port 53, whether decided or not. It says whether the
+// flow is decided: it showed its own name, or will never show one.
+func (o *Observer) TCP(p *Packet) (decided bool) {
+	if p.PayloadLength == 0 && !p.SYN {
+		return false
+	}
+	if p.SrcPort != 53 && p.DstPort != 53 {
+		return o.head(p) != more
+	}
+	s := o.stream(p)
+	if !s.decided {
+		v := o.head(p)
+		s.decided = v != more
+		if s.other = v == named; s.other {
+			o.restart(&s.side[0], 0) // what was held is no DNS
+			o.restart(&s.side[1], 0)
+		}
+	}
+	decided = s.decided
+	if !s.other {
+		o.segment(s, p)
+	}
+	return decided
+}
+
+// UDP looks at a whole UDP datagram of a flow that is still undecided, or at
+// one from or to port 53 or 5353, whether decided or not. A datagram in
+// fragments goes to Fragment instead. It says whether the flow is decided.
+func (o *Observer) UDP(p *Packet) (decided bool) {
+	if isDNSPort(p.SrcPort) || isDNSPort(p.DstPort) {
+		o.message(p, p.Payload, p.PayloadLength, 17)
+	}
+	return o.quic(p)
+}
+
+func isDNSPort(port uint16) bool { return port == 53 || port == 5353 }
+
+// Forget drops what is held of a flow that has ended.
+func (o *Observer) Forget(slot, generation uint32) {
+	if h := o.heads.get(slot); h != nil && h.generation == generation {
+		o.dropHead(slot, h)
+	}
+	if q := o.quics.get(slot); q != nil && q.generation == generation {
+		o.dropQUIC(slot, q)
+	}
+	if s := o.streams.get(slot); s != nil && s.generation == generation {
+		o.dropStream(slot, s)
+	}
+}
+
+// Harvest moves what was found since the last Harvest into h and takes h's
+// slices to fill next. clock is the packet time up to which the shard has seen
+// everything: what has waited too long by then is given up. A clock far in the
+// future ends every wait, as the end of a file does.
+func (o *Observer) Harvest(h *Harvest, clock int64) {
+	o.expireTransactions(clock)
+	o.expireStreams(clock)
+	o.expireFragments(clock)
+	empty := Harvest{Facts: h.Facts[:0], Owns: h.Owns[:0], DNS: h.DNS[:0], Text: h.Text[:0]}
+	*h, o.out = o.out, empty
+	clear(o.rows)
+	o.decrypts = 0
+}
+
+// own notes the name a flow showed and says whether it is a valid one.
+func (o *Observer) own(p *Packet, source Source, name []byte) bool {
+	start := len(o.out.Text)
+	text, ok := appendNormal(o.out.Text, name)
+	if !ok {
+		o.out.Stats.NamesInvalid++
+		return false
+	}
+	if len(o.out.Owns) >= o.limits.Facts {
+		o.out.Stats.HeadsOverflowed++
+		return true
+	}
+	o.out.Text = text
+	o.out.Owns = append(o.out.Owns, Own{
+		Slot: p.Slot, Generation: p.Generation,
+		NameStart: uint32(start), NameEnd: uint32(len(text)),
+		Source: source,
+	})
+	return true
+}
+
+// isGroup says whether packets to a go to many: multicast or limited broadcast.
+func isGroup(a *[16]byte) bool {
+	if !isIPv4(a) {
+		return a[0] == 0xff
+	}
+	return a[12]>>4 == 14 || binary.BigEndian.Uint32(a[12:]) == 0xffffffff
+}
+
+// isIPv4 says whether a is an IPv4 address in its mapped form.
+func isIPv4(a *[16]byte) bool {
+	return binary.BigEndian.Uint64(a[:]) == 0 && binary.BigEndian.Uint32(a[8:]) == 0xffff
+}
+
+func side(p *Packet) int {
+	if p.FromInitiator {
+		return 0
+	}
+	return 1
+}
