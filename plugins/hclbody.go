@@ -1,0 +1,333 @@
+package plugins
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"slices"
+	"strconv"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
+
+	"github.com/netmon-sensor/netmon/proto/netmonpb"
+)
+
+// EvaluateBody evaluates body by schema into a JSON object with the defaults filled
+// in; blocks that are not there are left out. It finds every mistake that the schema
+// can express and points at the value in the file. taken are names that belong to
+// somebody else's part of the body: they count as suggestions for a name that
+// nobody knows. The JSON is nil where the diagnostics have errors.
+func EvaluateBody(schema *netmonpb.Block, body hcl.Body, ctx *hcl.EvalContext, taken ...string) ([]byte, hcl.Diagnostics) {
+	e := &evaluation{ctx: ctx}
+	object := e.block(schema, body, "", taken)
+	e.diags = mask(schema, body, e.diags)
+	SortDiagnostics(e.diags)
+	if e.diags.HasErrors() {
+		return nil, e.diags
+	}
+	text, err := json.Marshal(object)
+	if err != nil {
+		return nil, append(e.diags, &hcl.Diagnostic{
+			Severity: hcl.DiagError, Summary: "Unusable schema", Detail: fmt.Sprintf("The schema of the exporter has a mistake: %s.", err),
+		})
+	}
+	return text, e.diags
+}
+
+type evaluation struct {
+	ctx   *hcl.EvalContext
+	diags hcl.Diagnostics
+}
+
+func (e *evaluation) fail(at hcl.Range, m *mistake) {
+	e.diags = append(e.diags, errorAt(at, m.summary, m.detail))
+}
+
+func errorAt(at hcl.Range, summary, detail string) *hcl.Diagnostic {
+	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at}
+}
+
+// bodySchema is what hcl must know to split a body; label names an attribute that
+// is the label of the body's block.
+func bodySchema(schema *netmonpb.Block, label string) *hcl.BodySchema {
+	s := &hcl.BodySchema{}
+	for _, a := range schema.GetAttributes() {
+		if a.Name != label {
+			s.Attributes = append(s.Attributes, hcl.AttributeSchema{Name: a.Name})
+		}
+	}
+	for _, b := range schema.GetBlocks() {
+		header := hcl.BlockHeaderSchema{Type: b.Type}
+		if b.Label != "" {
+			header.LabelNames = []string{b.Label}
+		}
+		s.Blocks = append(s.Blocks, header)
+	}
+	return s
+}
+
+func (e *evaluation) block(schema *netmonpb.Block, body hcl.Body, label string, taken []string) map[string]any {
+	wanted := bodySchema(schema, label)
+	content, rest, diags := body.PartialContent(wanted)
+	// A block where an option is wanted, or the reverse, is told below.
+	e.diags = append(e.diags, diags...)
+	e.unknown(wanted, rest, taken)
+
+	object := map[string]any{}
+	for _, a := range schema.GetAttributes() {
+		if a.Name == label {
+			continue
+		}
+		if attribute := content.Attributes[a.Name]; attribute != nil {
+			if value, ok := e.attribute(a, attribute); ok {
+				object[a.Name] = value
+				continue
+			}
+		} else if a.Required {
+			e.fail(body.MissingItemRange(), mistakef("Missing option", "The option %q must be given here.", a.Name))
+		}
+		if a.DefaultJson != "" {
+			object[a.Name] = json.RawMessage(a.DefaultJson)
+		}
+	}
+	for _, nested := range schema.GetBlocks() {
+		if value := e.nested(nested, content.Blocks.OfType(nested.Type), body.MissingItemRange()); value != nil {
+			object[nested.Type] = value
+		}
+	}
+	return object
+}
+
+// nested evaluates the blocks of one type, to nil where there are none.
+func (e *evaluation) nested(nested *netmonpb.NestedBlock, blocks hcl.Blocks, missing hcl.Range) any {
+	if len(blocks) == 0 {
+		if nested.Required {
+			e.fail(missing, mistakef("Missing block", "A block %q must be given here.", nested.Type))
+		}
+		return nil
+	}
+	if len(blocks) > 1 && !nested.Repeated {
+		for _, again := range blocks[1:] {
+			e.fail(again.DefRange, mistakef("Block given twice", "There can be one block %q, and it is at %s already.",
+				nested.Type, place(blocks[0].DefRange)))
+		}
+		blocks = blocks[:1]
+	}
+	list := make([]any, len(blocks))
+	for i, block := range blocks {
+		object := e.block(nested.Block, block.Body, nested.Label, nil)
+		if nested.Label != "" {
+			object[nested.Label] = block.Labels[0]
+			if m := checkText(labelOf(nested), block.Labels[0]); m != nil {
+				e.fail(block.LabelRanges[0], m)
+			}
+		}
+		list[i] = object
+	}
+	if nested.Repeated {
+		return list
+	}
+	return list[0]
+}
+
+// unknown tells of what is left of a body once all that is wanted is taken.
+func (e *evaluation) unknown(wanted *hcl.BodySchema, rest hcl.Body, taken []string) {
+	_, leftovers := rest.Content(&hcl.BodySchema{})
+	syntax, _ := rest.(*hclsyntax.Body)
+	names, blocks := slices.Clone(taken), []string(nil)
+	for _, a := range wanted.Attributes {
+		names = append(names, a.Name)
+	}
+	for _, b := range wanted.Blocks {
+		blocks = append(blocks, b.Type)
+	}
+	for _, d := range leftovers {
+		name, isBlock := leftover(syntax, d.Subject)
+		detail := ""
+		switch {
+		case name == "":
+			e.diags = append(e.diags, d)
+			continue
+		case isBlock && slices.Contains(names, name):
+			detail = fmt.Sprintf("%q is an option: write %s = ...", name, name)
+		case isBlock:
+			detail = fmt.Sprintf("There is no block %q here.%s", name, didYouMean(name, append(blocks, names...)))
+		case slices.Contains(blocks, name):
+			detail = fmt.Sprintf("%q is a block: write %s { ... }, without =.", name, name)
+		default:
+			detail = fmt.Sprintf("There is no option %q here.%s", name, didYouMean(name, append(names, blocks...)))
+		}
+		summary := "Unknown option"
+		if isBlock {
+			summary = "Unknown block"
+		}
+		e.fail(*d.Subject, &mistake{summary, detail})
+	}
+}
+
+// leftover finds the attribute or block whose name stands at a place.
+func leftover(body *hclsyntax.Body, at *hcl.Range) (name string, isBlock bool) {
+	if body == nil || at == nil {
+		return "", false
+	}
+	for _, a := range body.Attributes {
+		if a.NameRange == *at {
+			return a.Name, false
+		}
+	}
+	for _, b := range body.Blocks {
+		if b.TypeRange == *at {
+			return b.Type, true
+		}
+	}
+	return "", false
+}
+
+// attribute evaluates one option. It is not ok where the default should stand: the
+// value is null, or wrong and told.
+func (e *evaluation) attribute(a *netmonpb.Attribute, attribute *hcl.Attribute) (value any, ok bool) {
+	v, diags := attribute.Expr.Value(e.ctx)
+	if a.Sensitive {
+		hush(a.Name, diags)
+	}
+	suggestQuotes(attribute.Expr, diags)
+	e.diags = append(e.diags, diags...)
+	at := attribute.Expr.Range()
+	if diags.HasErrors() || !v.IsWhollyKnown() {
+		return nil, false // unknown: a local with a diagnostic of its own
+	}
+	if v.IsNull() {
+		if a.Required {
+			e.fail(at, mistakef("Missing option", "The option %q must be given, and null is no value.", a.Name))
+		}
+		return nil, false
+	}
+	want, err := ctyjson.UnmarshalType([]byte(a.Type))
+	if err != nil {
+		e.fail(at, mistakef("Unusable schema", "The exporter's schema gives %q a type that does not exist.", a.Name))
+		return nil, false
+	}
+	switch {
+	case want.IsPrimitiveType():
+		return e.scalar(a, v, want, at)
+	case (want.IsListType() || want.IsSetType()) && want.ElementType().IsPrimitiveType():
+		return e.list(a, v, want.ElementType(), attribute.Expr)
+	case want.IsMapType() && want.ElementType().IsPrimitiveType():
+		return e.object(a, v, want.ElementType(), attribute.Expr)
+	}
+	converted, err := convert.Convert(v, want)
+	if err != nil {
+		e.fail(at, mistakef("Wrong type", "%q must be %s.", a.Name, want.FriendlyName()))
+		return nil, false
+	}
+	return ctyjson.SimpleJSONValue{Value: converted}, true
+}
+
+func (e *evaluation) list(a *netmonpb.Attribute, v cty.Value, want cty.Type, expr hcl.Expression) (any, bool) {
+	if t := v.Type(); !t.IsTupleType() && !t.IsListType() && !t.IsSetType() {
+		e.fail(expr.Range(), mistakef("Wrong type", "%q must be a list of %ss, in square brackets, not %s.", a.Name, want.FriendlyName(), kindOfType(t)))
+		return nil, false
+	}
+	literals, _ := hcl.ExprList(expr)
+	list, ok := make([]any, 0, v.LengthInt()), true
+	for _, element := range v.Elements() {
+		at := expr.Range()
+		if len(literals) == v.LengthInt() {
+			at = literals[len(list)].Range()
+		}
+		value, fine := e.scalar(a, element, want, at)
+		list, ok = append(list, value), ok && fine
+	}
+	return list, ok
+}
+
+func (e *evaluation) object(a *netmonpb.Attribute, v cty.Value, want cty.Type, expr hcl.Expression) (any, bool) {
+	if t := v.Type(); !t.IsObjectType() && !t.IsMapType() {
+		e.fail(expr.Range(), mistakef("Wrong type", "%q must be a map of %ss, in braces, not %s.", a.Name, want.FriendlyName(), kindOfType(t)))
+		return nil, false
+	}
+	object, ok := map[string]any{}, true
+	for key, element := range v.Elements() {
+		at := expr.Range()
+		if item := mapItem(expr, key.AsString()); item != nil {
+			at = item.Range()
+		}
+		value, fine := e.scalar(a, element, want, at)
+		object[key.AsString()], ok = value, ok && fine
+	}
+	return object, ok
+}
+
+// mapItem is the expression at a key of a literal map, or nil. Where the key is
+// there twice the last one counts, as in evaluation.
+func mapItem(expr hcl.Expression, key string) hcl.Expression {
+	pairs, _ := hcl.ExprMap(expr)
+	for _, pair := range slices.Backward(pairs) {
+		if k, diags := pair.Key.Value(nil); !diags.HasErrors() && k.Type() == cty.String && k.IsKnown() && !k.IsNull() && k.AsString() == key {
+			return pair.Value
+		}
+	}
+	return nil
+}
+
+// scalar checks one value and converts it: "5" counts as a number, true as "true".
+func (e *evaluation) scalar(a *netmonpb.Attribute, v cty.Value, want cty.Type, at hcl.Range) (any, bool) {
+	if v.IsNull() {
+		e.fail(at, mistakef("Missing value", "null cannot stand in %q.", a.Name))
+		return nil, false
+	}
+	if v.Type() == cty.Number {
+		if m := bareNumber(a, numberText(v.AsBigFloat())); m != nil {
+			e.fail(at, m)
+			return nil, false
+		}
+	}
+	converted, err := convert.Convert(v, want)
+	if err != nil {
+		e.fail(at, mistakef("Wrong type", "%q must be %s, not %s.", a.Name, describeType(want.FriendlyName()), kindOfType(v.Type())))
+		return nil, false
+	}
+	switch want {
+	case cty.Bool:
+		return converted.True(), true
+	case cty.Number:
+		n, _ := converted.AsBigFloat().Float64()
+		if m := checkNumber(a, n); m != nil {
+			e.fail(at, m)
+			return nil, false
+		}
+		return json.Number(numberText(converted.AsBigFloat())), true
+	}
+	if m := checkText(a, converted.AsString()); m != nil {
+		e.fail(at, m)
+		return nil, false
+	}
+	return converted.AsString(), true
+}
+
+// numberText writes whole numbers as such and never with more digits than they
+// are worth.
+func numberText(n *big.Float) string {
+	if i, accuracy := n.Int64(); accuracy == big.Exact {
+		return strconv.FormatInt(i, 10)
+	}
+	return n.Text('g', 20)
+}
+
+func kindOfType(t cty.Type) string {
+	switch {
+	case t == cty.Bool:
+		return "true or false"
+	case t.IsPrimitiveType():
+		return "a " + t.FriendlyName()
+	case t.IsObjectType() || t.IsMapType():
+		return "a map"
+	case t.IsTupleType() || t.IsListType() || t.IsSetType():
+		return "a list"
+	}
+	return "null"
+}
