@@ -35,7 +35,7 @@ type Record struct {
 	Ended bool
 
 	// OurSide is what SetSide stored at the first packet.
-	Side Side
+	OurSide Side
 	// Application is what SetApplication stored: an index into names.Applications.
 	Application uint8
 }

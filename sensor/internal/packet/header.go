@@ -38,6 +38,17 @@ type Header struct {
 	TCPFlags uint8    // byte 13 of the TCP header, valid where TCP is true
 	Fragment Fragment // place of the packet in a fragmented one
 	TCP      bool     // at least the first 14 bytes of a TCP header were captured
+
+	// FragmentProtocol is the IPv4 header's own protocol number where Fragment
+	// is not Whole: with the addresses and FragmentID it names the fragmented
+	// packet (RFC 791). IPv6 names it without (RFC 8200, section 4.5): 0.
+	FragmentProtocol uint8
+
+	// What FragmentPayload gives out; valid where Fragment is not Whole.
+	fragmentMore   bool
+	fragmentOffset uint16 // bytes
+	fragmentStart  uint32 // in the frame
+	fragmentEnd    uint32 // likewise, as on the wire
 }
 
 // Fragment is the place of a packet in a fragmented one.
@@ -91,3 +102,37 @@ const (
 	Unsupported        // link type that Decode does not know
 	NumReasons
 )
+
+var reasons = [NumReasons]string{
+	Decoded:     "decoded",
+	NotIP:       "not_ip",
+	Malformed:   "malformed",
+	Unsupported: "unsupported",
+}
+
+// String is the label value.
+func (r Reason) String() string {
+	if r < NumReasons {
+		return reasons[r]
+	}
+	return "unknown"
+}
+
+// IANA protocol numbers of the transports with ports (DEFINITIONS 2.4).
+const (
+	protoTCP     = 6
+	protoUDP     = 17
+	protoDCCP    = 33
+	protoSCTP    = 132
+	protoUDPLite = 136
+)
+
+// HasPorts tells whether the packets of an IP protocol carry ports: TCP, UDP,
+// DCCP, SCTP and UDP-Lite.
+func HasPorts(protocol uint8) bool {
+	switch protocol {
+	case protoTCP, protoUDP, protoDCCP, protoSCTP, protoUDPLite:
+		return true
+	}
+	return false
+}

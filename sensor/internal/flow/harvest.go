@@ -1,0 +1,101 @@
+package flow
+
+import "math"
+
+// Harvest appends to dst one record for every flow that began since the last
+// harvest or has counters to give out, and returns it. clock is the packet time
+// up to which every packet was added; flows that are idle by then end. With
+// flush, at the end of a file and at shutdown, nothing is held any more and
+// every flow ends.
+//
+// It reads the states of all flows that have something to say, in the order of
+// their slots, and those of chunks in which a flow can have become idle.
+func (t *Table) Harvest(dst []Record, clock int64, flush bool) []Record {
+	t.stats.HeldPackets, t.stats.HeldBytes = 0, 0
+	for n := range t.numbers.count {
+		switch slot := n << chunkShift; {
+		case t.v4.has(slot):
+			dst = harvest(t, &t.v4, n, dst, clock, flush)
+		case t.v6.has(slot):
+			dst = harvest(t, &t.v6, n, dst, clock, flush)
+		}
+	}
+	if flush {
+		t.v4.index.reset()
+		t.v6.index.reset()
+	}
+	return dst
+}
+
+// harvest appends the records of chunk n.
+func harvest[K key](t *Table, f *family[K], n uint32, dst []Record, clock int64, flush bool) []Record {
+	c := f.chunks[n]
+	switch {
+	case flush:
+		for i := c.live.next(0); i < chunkSlots; i = c.live.next(i + 1) {
+			c.end(i) // the whole index goes afterwards
+			f.flows--
+			t.waiting++
+		}
+	case !t.options.KeepIdle && clock > c.due:
+		sweep(t, f, n, clock)
+	}
+	for i := c.dirty.next(0); i < chunkSlots; i = c.dirty.next(i + 1) {
+		s, o := &c.states[i], &c.origins[i]
+		ended := !c.live.has(i)
+		held := !ended && s.marks&markDecided == 0 && t.holds(o.start, clock)
+		if !held || s.marks&markBorn == 0 {
+			dst = append(dst, Record{
+				Slot: n<<chunkShift | i, Generation: s.generation,
+				Start: o.start, Order: o.order, Last: s.last,
+				Born: s.marks&markBorn == 0, Held: held, Ended: ended,
+				OurSide: s.side, Application: s.application,
+			})
+			s.key.describe(&dst[len(dst)-1])
+			s.marks |= markBorn
+		}
+		if held { // and stays dirty
+			t.stats.HeldPackets += s.packets[0] + s.packets[1]
+			t.stats.HeldBytes += s.bytes[0] + s.bytes[1]
+			continue
+		}
+		s.giveOut(&dst[len(dst)-1])
+		c.dirty.unset(i)
+		if ended {
+			f.release(n, i)
+			t.waiting--
+		}
+	}
+	f.shrink(n, &t.numbers)
+	return dst
+}
+
+// giveOut moves the counters into a record.
+func (s *state[K]) giveOut(r *Record) {
+	r.PacketsSent, r.PacketsReceived = s.packets[0], s.packets[1]
+	r.BytesSent, r.BytesReceived = s.bytes[0], s.bytes[1]
+	r.Counted = s.marks&markCounted == 0
+	s.packets, s.bytes = [2]uint64{}, [2]uint64{}
+	s.marks = s.marks&^markDirty | markCounted
+}
+
+// holds tells whether an undecided flow is young enough to be held. A clock that
+// was set back holds nothing for longer than HoldNS.
+func (t *Table) holds(start, clock int64) bool {
+	age := clock - start
+	return age < t.options.HoldNS && age > -t.options.HoldNS
+}
+
+// sweep ends the flows of chunk n that are idle.
+func sweep[K key](t *Table, f *family[K], n uint32, clock int64) {
+	c := f.chunks[n]
+	c.due = math.MaxInt64
+	for i := c.live.next(0); i < chunkSlots; i = c.live.next(i + 1) {
+		s := &c.states[i]
+		if d := deadline(s.last, s.key.protocol()); clock > d {
+			end(t, f, n<<chunkShift|i)
+		} else {
+			c.due = min(c.due, d)
+		}
+	}
+}

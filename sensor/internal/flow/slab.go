@@ -1,0 +1,211 @@
+package flow
+
+import (
+	"math"
+	"slices"
+	"unsafe"
+)
+
+const (
+	chunkShift = 12
+	chunkSlots = 1 << chunkShift
+)
+
+// A state is what every packet needs of its flow: one cache line in IPv4.
+type state[K key] struct {
+	key         K
+	last        int64
+	packets     [2]uint64 // not harvested yet: sent, received
+	bytes       [2]uint64
+	generation  uint32
+	marks       marks
+	side        Side
+	application uint8
+}
+
+type marks uint16
+
+const (
+	markDirty    marks = 1 << iota // stands in the chunk's dirty set
+	markDecided                    // shows no name of its own, or no further one
+	markBorn                       // its Born record has been given out
+	markCounted                    // its first counters have been given out
+	markFlowing                    // TCP: a packet without SYN, or a FIN or RST, was seen
+	markISN                        // origin.isn is known
+	markReplyISN                   // origin.replyISN is known
+)
+
+// An origin is what is needed only where a flow begins, restarts or is
+// harvested.
+type origin struct {
+	start         int64
+	order         uint64
+	isn, replyISN uint32 // sequence number of the initiator's SYN, and the responder's
+}
+
+// A chunk is a run of slots. A slot is free; or live, and then in the index; or,
+// neither of the two, ended and waiting for the harvest of its last record. So
+// within one harvest no slot stands for two flows.
+type chunk[K key] struct {
+	states            [chunkSlots]state[K]
+	origins           [chunkSlots]origin
+	free, live, dirty bitset
+	used              int   // slots that are not free
+	due               int64 // no live flow is idle before; may be too early
+}
+
+// A family is the flows of one IP version. Chunks are numbered across the
+// families of a table, so that slots are.
+type family[K key] struct {
+	index  index
+	chunks []*chunk[K] // nil: the other family's, or nobody's
+	open   []uint32    // chunks with free slots
+	flows  int         // live
+	hand   uint32      // slot at which the next search for a victim starts
+}
+
+// at returns the chunk of a slot, and the slot's place in it.
+func (f *family[K]) at(slot uint32) (*chunk[K], uint32) {
+	return f.chunks[slot>>chunkShift], slot % chunkSlots
+}
+
+func (f *family[K]) state(slot uint32) *state[K] {
+	c, i := f.at(slot)
+	return &c.states[i]
+}
+
+// has tells whether a slot is one of this family.
+func (f *family[K]) has(slot uint32) bool {
+	n := slot >> chunkShift
+	return n < uint32(len(f.chunks)) && f.chunks[n] != nil
+}
+
+// find returns the slot of the live flow that has one of two keys, or noSlot.
+func (f *family[K]) find(hash uint32, one, other *K) (uint32, *state[K]) {
+	s := f.index.segment(hash)
+	for i := home(hash); s.entries[i] != 0; i = after(i) {
+		if e := s.entries[i]; e.hash() == hash {
+			c, n := f.at(e.slot())
+			if st := &c.states[n]; st.key == *one || st.key == *other {
+				return e.slot(), st
+			}
+		}
+	}
+	return noSlot, nil
+}
+
+// noSlot is beyond every slot.
+const noSlot = math.MaxUint32
+
+// touch reads what find will read but compares no keys, so the processor can go
+// on while memory answers. The result only keeps the compiler from leaving the
+// reads out.
+func (f *family[K]) touch(hash uint32) marks {
+	s := f.index.segment(hash)
+	for i := home(hash); s.entries[i] != 0; i = after(i) {
+		if e := s.entries[i]; e.hash() == hash {
+			c, n := f.at(e.slot())
+			return c.states[n].marks
+		}
+	}
+	return 0
+}
+
+// take makes a free slot live and returns it.
+func (f *family[K]) take(numbers *chunkNumbers) uint32 {
+	if len(f.open) == 0 {
+		f.grow(numbers.next())
+	}
+	n := f.open[len(f.open)-1]
+	c := f.chunks[n]
+	i := c.free.next(0)
+	c.free.unset(i)
+	c.live.set(i)
+	c.used++
+	f.flows++
+	if c.free.empty() {
+		f.open = f.open[:len(f.open)-1]
+	}
+	return n<<chunkShift | i
+}
+
+// grow adds chunk n.
+func (f *family[K]) grow(n uint32) {
+	for uint32(len(f.chunks)) <= n {
+		f.chunks = append(f.chunks, nil)
+	}
+	c := &chunk[K]{due: math.MaxInt64}
+	for i := range uint32(chunkSlots) {
+		c.free.set(i)
+	}
+	f.chunks[n] = c
+	f.open = append(f.open, n)
+}
+
+// end takes a live flow out of the index. Its slot waits for the harvest.
+func (f *family[K]) end(seed *seed, slot uint32) {
+	c, i := f.at(slot)
+	f.index.remove(c.states[i].key.hash(seed), slot)
+	c.end(i)
+	f.flows--
+}
+
+// end marks a slot as ended. The index must know already.
+func (c *chunk[K]) end(i uint32) {
+	c.live.unset(i)
+	c.touch(i)
+}
+
+// touch marks a slot as one that has something to say.
+func (c *chunk[K]) touch(i uint32) {
+	c.states[i].marks |= markDirty
+	c.dirty.set(i)
+}
+
+// release frees the slot of an ended flow.
+func (f *family[K]) release(n, i uint32) {
+	c := f.chunks[n]
+	if c.free.empty() {
+		f.open = append(f.open, n)
+	}
+	c.free.set(i)
+	c.used--
+}
+
+// shrink gives back chunk n if nothing is in it and others have free slots.
+func (f *family[K]) shrink(n uint32, numbers *chunkNumbers) {
+	if f.chunks[n].used > 0 || len(f.open) < 2 {
+		return
+	}
+	i := slices.Index(f.open, n)
+	f.open = slices.Delete(f.open, i, i+1)
+	f.chunks[n] = nil
+	numbers.free = append(numbers.free, n)
+}
+
+// bytes is what the family occupies.
+func (f *family[K]) bytes() int {
+	n := f.index.bytes() + 8*len(f.chunks)
+	for _, c := range f.chunks {
+		if c != nil {
+			n += int(unsafe.Sizeof(*c))
+		}
+	}
+	return n
+}
+
+// chunkNumbers hands out the numbers of chunks.
+type chunkNumbers struct {
+	count uint32
+	free  []uint32 // of chunks that were given back
+}
+
+func (c *chunkNumbers) next() uint32 {
+	if last := len(c.free) - 1; last >= 0 {
+		n := c.free[last]
+		c.free = c.free[:last]
+		return n
+	}
+	c.count++
+	return c.count - 1
+}

@@ -1,0 +1,292 @@
+package flow
+
+import (
+	"time"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/packet"
+)
+
+// A flow ends when it was idle for longer (DEFINITIONS 3.2).
+const (
+	tcpIdle   = int64(600 * time.Second)
+	otherIdle = int64(60 * time.Second)
+)
+
+const (
+	protoTCP = 6
+	protoUDP = 17
+)
+
+// Options bounds a Table.
+type Options struct {
+	// MaxFlows is how many flows are live at once; 0 is no bound. In a full
+	// table a new flow evicts one that was not seen for long. As many ended
+	// flows may wait for the next harvest; beyond that, packets of new flows
+	// are counted in one flow per protocol between zero addresses, and are
+	// overflowed.
+	MaxFlows int
+
+	// HoldNS is how long the counters of a flow are held back that may still
+	// show a name of its own; 0 holds nothing.
+	HoldNS int64
+
+	// KeepIdle ends idle flows with the next packet of their key only, never
+	// by the clock: so a capture gives the same flows however it is cut into
+	// epochs.
+	KeepIdle bool
+}
+
+// Table holds the live flows of one shard. All its methods are for the shard's
+// goroutine. Its memory is free of pointers, grows and shrinks in chunks of 4096
+// flows, and is at most 128 bytes per flow of IPv4.
+type Table struct {
+	options   Options
+	seed      seed
+	v4        family[key4]
+	v6        family[key6]
+	numbers   chunkNumbers
+	fragments fragments
+	waiting   int    // ended flows that the next harvest gives out
+	born      uint32 // generation of the newest flow
+	touched   marks  // see family.touch
+	stats     Stats
+}
+
+// Result is what Add found out about a packet's flow.
+type Result struct {
+	Slot, Generation uint32
+	Born             bool // this is the flow's first packet
+	FromInitiator    bool
+	// Undecided: the flow may still show a name of its own; the observer wants
+	// its payloads until it calls Decided.
+	Undecided bool
+}
+
+// Stats says how a table does. Counters count from New on.
+type Stats struct {
+	Flows   int // live now
+	Waiting int // ended, not harvested yet
+	Bytes   int // of memory
+
+	Born                uint64 // flows that began
+	Evicted             uint64 // flows that a full table ended early
+	Overflowed          uint64 // packets that found the table full of unharvested flows
+	FragmentsOverflowed uint64 // first fragments forgotten before their time
+
+	// What the last Harvest left in the table, of held flows.
+	HeldPackets, HeldBytes uint64
+}
+
+// New returns an empty table.
+func New(o Options) *Table {
+	t := &Table{options: o, seed: newSeed()}
+	t.v4.index.reset()
+	t.v6.index.reset()
+	t.fragments.limit = maxFragments
+	if o.KeepIdle {
+		t.fragments.limit = maxFragmentsReplay
+	}
+	return t
+}
+
+// Touch stores the hash of the packet's key in h and reads what Add will need,
+// so that the cache misses of a batch overlap. It must come before Add.
+func (t *Table) Touch(h *packet.Header, iface uint16) {
+	if h.Version == 4 {
+		k, _ := keys4(h, iface)
+		hash := k.hash(&t.seed)
+		h.Hash = uint64(hash)
+		t.touched |= t.v4.touch(hash)
+	} else {
+		k, _ := keys6(h, iface)
+		hash := k.hash(&t.seed)
+		h.Hash = uint64(hash)
+		t.touched |= t.v6.touch(hash)
+	}
+}
+
+// Add counts a packet in its flow. Later fragments get protocol and ports of
+// their first fragment, in h too. time is the packet's, in Unix nanoseconds;
+// order its place among the packets of all shards.
+func (t *Table) Add(h *packet.Header, iface uint16, time int64, order uint64) Result {
+	if h.Fragment != packet.Whole && t.fragments.resolve(h, iface, time) {
+		t.Touch(h, iface)
+	}
+	a := arrival{h: h, iface: iface, time: time, order: order, syn: isSYN(h)}
+	if r, ok := t.add(&a); ok {
+		return r
+	}
+	// No room: count it in the flow of what found none.
+	t.stats.Overflowed++
+	other := packet.Header{Version: h.Version, Protocol: h.Protocol, Bytes: h.Bytes}
+	t.Touch(&other, iface)
+	a.h, a.syn, a.forced = &other, false, true
+	r, _ := t.add(&a)
+	return r
+}
+
+// An arrival is a packet on its way into the table.
+type arrival struct {
+	h      *packet.Header
+	time   int64
+	order  uint64
+	iface  uint16
+	syn    bool // TCP SYN without ACK
+	forced bool // needs no room
+}
+
+func (t *Table) add(a *arrival) (Result, bool) {
+	if a.h.Version == 4 {
+		src, dst := keys4(a.h, a.iface)
+		return add(t, &t.v4, a, src, dst)
+	}
+	src, dst := keys6(a.h, a.iface)
+	return add(t, &t.v6, a, src, dst)
+}
+
+// add counts a packet whose flow has the key src where the packet's source is
+// the initiator, else dst. It counts nothing and returns false where a new flow
+// would need room and there is none.
+func add[K key](t *Table, f *family[K], a *arrival, src, dst K) (Result, bool) {
+	slot, s := f.find(uint32(a.h.Hash), &src, &dst)
+	if s != nil && f.over(slot, s, a, &src) {
+		if t.canWait() {
+			end(t, f, slot)
+			s = nil
+		} else {
+			t.stats.Overflowed++ // and stays in the flow that is over
+		}
+	}
+	born := s == nil
+	if born {
+		if !a.forced && !t.makeRoom() {
+			return Result{}, false
+		}
+		slot, s = begin(t, f, a, src, dst)
+	}
+
+	direction := 0
+	if s.key != src {
+		direction = 1
+	}
+	s.packets[direction]++
+	s.bytes[direction] += uint64(a.h.Bytes)
+	s.last = max(s.last, a.time)
+	if a.h.TCP {
+		f.noteTCP(slot, s, a, direction)
+	}
+	if s.marks&markDirty == 0 {
+		c, i := f.at(slot)
+		c.touch(i)
+	}
+	return Result{
+		Slot: slot, Generation: s.generation, Born: born,
+		FromInitiator: direction == 0, Undecided: s.marks&markDecided == 0,
+	}, true
+}
+
+// begin makes a new flow without counters.
+func begin[K key](t *Table, f *family[K], a *arrival, src, dst K) (uint32, *state[K]) {
+	slot := f.take(&t.numbers)
+	f.index.insert(uint32(a.h.Hash), slot)
+	t.stats.Born++
+	if t.born++; t.born == 0 {
+		t.born = 1 // 0 names no flow
+	}
+
+	c, i := f.at(slot)
+	s := &c.states[i]
+	*s = state[K]{key: src, last: a.time, generation: t.born}
+	if !sourceInitiates(a) {
+		s.key = dst
+	}
+	if !mayShowName(a.h) {
+		s.marks = markDecided
+	}
+	c.origins[i] = origin{start: a.time, order: a.order}
+	c.due = min(c.due, deadline(a.time, a.h.Protocol))
+	return slot, s
+}
+
+// mayShowName tells whether packets of this kind can carry a name that the
+// observer understands.
+func mayShowName(h *packet.Header) bool {
+	return (h.Protocol == protoTCP || h.Protocol == protoUDP) && (h.SrcPort != 0 || h.DstPort != 0)
+}
+
+// end takes a live flow out; its last record comes with the next harvest.
+func end[K key](t *Table, f *family[K], slot uint32) {
+	f.end(&t.seed, slot)
+	t.waiting++
+}
+
+// canWait tells whether one more flow may wait for the next harvest.
+func (t *Table) canWait() bool {
+	return t.options.MaxFlows == 0 || t.waiting < t.options.MaxFlows
+}
+
+// makeRoom ends a flow if the table is full, and tells whether there is room for
+// one more.
+func (t *Table) makeRoom() bool {
+	switch {
+	case t.options.MaxFlows == 0 || t.Len() < t.options.MaxFlows:
+		return true
+	case !t.canWait():
+		return false
+	case t.v4.flows >= t.v6.flows:
+		end(t, &t.v4, t.v4.victim())
+	default:
+		end(t, &t.v6, t.v6.victim())
+	}
+	t.stats.Evicted++
+	return true
+}
+
+// Decided says that the observer has found the flow's name or given up: its
+// counters need not be held any longer.
+func (t *Table) Decided(slot uint32) {
+	if t.v4.has(slot) {
+		t.v4.state(slot).marks |= markDecided
+	} else {
+		t.v6.state(slot).marks |= markDecided
+	}
+}
+
+// SetSide stores which ends of a flow are ours. The slot is one that Add
+// returned since the last harvest.
+func (t *Table) SetSide(slot uint32, side Side) {
+	if t.v4.has(slot) {
+		t.v4.state(slot).side = side
+	} else {
+		t.v6.state(slot).side = side
+	}
+}
+
+// SetApplication stores the application protocol of a flow.
+func (t *Table) SetApplication(slot uint32, application uint8) {
+	if t.v4.has(slot) {
+		t.v4.state(slot).application = application
+	} else {
+		t.v6.state(slot).application = application
+	}
+}
+
+// Application returns what SetApplication stored, at first 0.
+func (t *Table) Application(slot uint32) uint8 {
+	if t.v4.has(slot) {
+		return t.v4.state(slot).application
+	}
+	return t.v6.state(slot).application
+}
+
+// Len is the number of live flows.
+func (t *Table) Len() int { return t.v4.flows + t.v6.flows }
+
+// Stats returns how the table does.
+func (t *Table) Stats() Stats {
+	s := t.stats
+	s.Flows, s.Waiting = t.Len(), t.waiting
+	s.Bytes = t.v4.bytes() + t.v6.bytes() + t.fragments.bytes()
+	s.FragmentsOverflowed = t.fragments.overflowed
+	return s
+}
