@@ -208,7 +208,7 @@ func (t *table) retire(r *row) {
 // lighter keys, the lightest first. The rest is refused.
 func (t *table) admit() {
 	byWeight := func(a, b *row) int {
-		return cmp.Or(cmp.Compare(a.weight, b.weight), cmp.Compare(a.active, b.active), t.interfaces.compare(&a.key, &b.key))
+		return cmp.Or(cmp.Compare(a.weight, b.weight), t.interfaces.compare(&a.key, &b.key))
 	}
 	slices.SortFunc(t.candidates, func(a, b *row) int { return byWeight(b, a) })
 	free := min(t.maxRows-t.admitted, len(t.candidates))

@@ -243,15 +243,17 @@ func TestOrderDoesNotShow(t *testing.T) {
 // second window, wherever in the window its flows come, and says what it
 // counted since then exactly.
 func TestLateHeavyHitter(t *testing.T) {
-	const flood = 200_000
-	orders := map[string]func(i int) bool{
-		"first":   func(i int) bool { return i < 10 },
-		"last":    func(i int) bool { return i >= flood-10 },
-		"between": func(i int) bool { return i%(flood/10) == 77 },
+	orders := map[string]func(i, flood int) bool{
+		"first":   func(i, _ int) bool { return i < 10 },
+		"last":    func(i, flood int) bool { return i >= flood-10 },
+		"between": func(i, flood int) bool { return i%(flood/10) == 77 },
 	}
 	for name, now := range orders {
-		for _, fresh := range []bool{false, true} {
+		for fresh, flood := range map[bool]int{false: 30_000, true: 200_000} {
 			t.Run(fmt.Sprintf("%s/fresh=%v", name, fresh), func(t *testing.T) {
+				if testing.Short() && fresh {
+					t.Skip("a flood of 200000 names; run without -short")
+				}
 				c := newCheck(t, Options{MaxRows: 500, IdleTimeout: time.Hour})
 				var flows []*Flow
 				for w := range 2 {
@@ -270,7 +272,7 @@ func TestLateHeavyHitter(t *testing.T) {
 				for w := 2; w < 4; w++ {
 					var with []*Flow
 					for i, f := range flows {
-						if now(i) {
+						if now(i, len(flows)) {
 							with = append(with, heavy)
 						}
 						with = append(with, f)
@@ -293,7 +295,7 @@ func TestLateHeavyHitter(t *testing.T) {
 func TestHeavierTakesTheLightest(t *testing.T) {
 	c := newCheck(t, Options{MaxRows: 3, IdleTimeout: time.Hour})
 	c.window(1*second, []*Flow{flowTo(1, 1000), flowTo(2, 500), flowTo(3, 800)})
-	out := c.window(2*second, []*Flow{flowTo(4, 600), flowTo(5, 100), flowTo(2, 10)})
+	out := c.window(2*second, []*Flow{flowTo(4, 900), flowTo(5, 100), flowTo(2, 10)})
 	if r := find(out, "n2.example.com"); r == nil || !r.Retired || r.Counters.BytesSent != 3 {
 		t.Errorf("the lightest row is %v", r)
 	}
@@ -315,6 +317,47 @@ func TestHeavierTakesTheLightest(t *testing.T) {
 	}
 }
 
+// What was heavy once gives way to what is less heavy now, after a while.
+func TestWeightFades(t *testing.T) {
+	c := newCheck(t, Options{MaxRows: 1, IdleTimeout: time.Hour})
+	c.window(0, []*Flow{flowTo(1, 100_000)})
+	for w := int64(1); w < 400; w++ {
+		if find(c.window(w*second, []*Flow{flowTo(2, 50_000)}), "n1.example.com") != nil {
+			if w < 100 || w > 250 {
+				t.Errorf("half the weight was enough in window %d", w)
+			}
+			return
+		}
+	}
+	t.Error("the old row stays for ever")
+}
+
+// Among keys of the same weight the key decides.
+func TestTies(t *testing.T) {
+	for _, descending := range []bool{false, true} {
+		c := newCheck(t, Options{MaxRows: 2, IdleTimeout: time.Hour})
+		var light, heavy []*Flow
+		for i := range 4 {
+			light = append(light, flowTo(i, 100))
+		}
+		heavy = append(heavy, flowTo(7, 200))
+		if descending {
+			slices.Reverse(light)
+		}
+		c.window(0, light)
+		c.window(second, heavy)
+		var names []string
+		for _, r := range c.totals.Rows() {
+			if r.Key.View == netmonpb.View_VIEW_DOMAINS {
+				names = append(names, r.Key.Domain)
+			}
+		}
+		if want := []string{Other, Retired, "n3.example.com", "n7.example.com"}; !slices.Equal(names, want) {
+			t.Errorf("names are %v, not %v", names, want)
+		}
+	}
+}
+
 func TestIdleRowsAreRetired(t *testing.T) {
 	c := newCheck(t, Options{MaxRows: 10, IdleTimeout: 10 * time.Second})
 	none := flowTo(9, 5)
@@ -324,7 +367,11 @@ func TestIdleRowsAreRetired(t *testing.T) {
 	if out := c.window(10*second-1, nil); len(out) != 0 {
 		t.Errorf("retired too early: %v", out)
 	}
-	r := find(c.window(10*second, nil), "n1.example.com")
+	out := c.window(10*second, nil)
+	if r := find(out, "n2.example.com"); r != nil {
+		t.Errorf("a row that is not idle was retired: %v", r)
+	}
+	r := find(out, "n1.example.com")
 	if r == nil || !r.Retired || !proto.Equal(r.Counters, &netmonpb.Counters{}) {
 		t.Fatalf("idle row: %v", r)
 	}
@@ -343,8 +390,8 @@ func TestIdleRowsAreRetired(t *testing.T) {
 	if r := find(held, Retired); r == nil || r.Counters.Connections != 4 {
 		t.Errorf("retired rows are %v", r)
 	}
-	if time := c.window(500*second, nil); len(time) != 0 { // the clock went back
-		t.Errorf("rows without traffic: %v", time)
+	if out := c.window(500*second, nil); len(out) != 0 { // the clock went back
+		t.Errorf("rows without traffic: %v", out)
 	}
 }
 
@@ -375,24 +422,21 @@ func TestRowsAreExact(t *testing.T) {
 }
 
 func TestInterfacesAreBounded(t *testing.T) {
-	c := newCheck(t, Options{MaxRows: 100})
-	var flows []*Flow
-	for i := range maxInterfaces + 500 {
+	s := New(Options{MaxRows: 100})
+	const n = maxInterfaces + 500
+	for i := range n {
 		f := flowTo(1, 10)
 		f.Interface = fmt.Sprint("veth", i)
-		flows = append(flows, f)
-		for _, tb := range c.set.traffic { // the bound of check does not foresee interfaces
-			if len(tb.rows) > 2*maxInterfaces {
-				t.Fatalf("%d keys", len(tb.rows))
-			}
+		s.Add(f)
+	}
+	interfaces := map[string]uint64{}
+	for _, r := range s.Cut(second) {
+		if r.Key.View == netmonpb.View_VIEW_DOMAINS {
+			interfaces[r.Key.Interface] += r.Counters.Connections
 		}
 	}
-	for _, f := range flows {
-		c.set.Add(f)
-	}
-	c.set.Cut(second)
-	if n := len(c.set.interfaces.names); n != maxInterfaces+1 {
-		t.Errorf("%d interfaces", n)
+	if len(interfaces) != maxInterfaces+1 || interfaces[Other] != n-maxInterfaces {
+		t.Errorf("%d interfaces, %d flows on others", len(interfaces), interfaces[Other])
 	}
 }
 
