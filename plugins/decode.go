@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/netmon-sensor/netmon/proto/netmonpb"
 )
 
 // Decode fills into, a pointer to a struct with tags as Schema reads them, from an
@@ -157,19 +159,20 @@ func (f *field) decodeScalar(value any, into reflect.Value, path []string) error
 }
 
 func (f *field) decodeText(text string, into reflect.Value, path []string) error {
-	if text == "" && emptyAllowed(f.schema) && into.Kind() != reflect.Slice && f.schema.Format != 0 {
+	if text == "" && f.schema.Format != 0 && emptyAllowed(f.schema) {
 		into.SetZero()
 		return nil
 	}
+	unbounded := &netmonpb.Attribute{Name: f.name, Format: f.schema.Format}
 	var err error
 	switch target := into.Addr().Interface().(type) {
 	case *time.Duration:
-		if m := checkDuration(f.schema, text); m != nil {
+		if m := checkDuration(unbounded, text); m != nil {
 			return m.problem(path)
 		}
 		*target, err = time.ParseDuration(text)
 	case *Bytes:
-		if m := checkBytes(f.schema, text); m != nil {
+		if m := checkBytes(unbounded, text); m != nil {
 			return m.problem(path)
 		}
 		*target, err = ParseBytes(text)

@@ -71,11 +71,15 @@ func bodySchema(schema *netmonpb.Block, label string) *hcl.BodySchema {
 }
 
 func (e *evaluation) block(schema *netmonpb.Block, body hcl.Body, label string, taken []string) map[string]any {
-	wanted := bodySchema(schema, label)
-	content, rest, diags := body.PartialContent(wanted)
-	// A block where an option is wanted, or the reverse, is told below.
+	object, rest := e.part(schema, body, label)
+	e.unknown(bodySchema(schema, label), rest, taken)
+	return object
+}
+
+// part evaluates what schema knows of a body and leaves the rest.
+func (e *evaluation) part(schema *netmonpb.Block, body hcl.Body, label string) (map[string]any, hcl.Body) {
+	content, rest, diags := body.PartialContent(bodySchema(schema, label))
 	e.diags = append(e.diags, diags...)
-	e.unknown(wanted, rest, taken)
 
 	object := map[string]any{}
 	for _, a := range schema.GetAttributes() {
@@ -99,7 +103,7 @@ func (e *evaluation) block(schema *netmonpb.Block, body hcl.Body, label string, 
 			object[nested.Type] = value
 		}
 	}
-	return object
+	return object, rest
 }
 
 // nested evaluates the blocks of one type, to nil where there are none.

@@ -42,8 +42,8 @@ type Defaulter interface{ SetDefaults() }
 //
 // A label is among its block's attributes too, for its enum and description.
 // Minimum and maximum of a duration are in seconds, of a size in bytes. An empty
-// string is let through unchecked where it is the default, or there is none and the
-// option is not required: it means "off".
+// string stands for "off" and is let through unchecked, but where the option is
+// required, or has a default and is a choice, a duration or a size.
 //
 // The error is a mistake in the program: a test of the exporter should call Schema.
 func Schema(config any) (*netmonpb.Block, error) {

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -16,11 +17,19 @@ import (
 type Log struct {
 	Level  string `netmon:"level,enum=trace|debug|info|warn|error" doc:"The least important lines to write."`
 	Format string `netmon:"format,enum=text|json" doc:"Lines for people, or an object each for programs."`
-	Output string `netmon:"output,required,format=path" doc:"stderr, stdout or a path."`
+	Output string `netmon:"output,format=path" doc:"stderr, stdout or a path."`
 }
 
 // DefaultLog is what holds without a `log` block.
 func DefaultLog() Log { return Log{Level: "info", Format: "text", Output: "stderr"} }
+
+// Check refuses a log that goes nowhere.
+func (l *Log) Check() error {
+	if l.Output == "" {
+		return &Problem{Path: []string{"output"}, Summary: "Empty value", Detail: "Write \"stderr\", \"stdout\" or a path."}
+	}
+	return nil
+}
 
 // Standalone is the config file of an exporter that runs without a sensor:
 //
@@ -45,7 +54,7 @@ type Standalone struct {
 // LoadStandalone reads the file at path into `into`, which holds the defaults; block
 // is "server", say. The result is never nil, so that the diagnostics can be written.
 func LoadStandalone(path, block string, into any) (*Standalone, hcl.Diagnostics) {
-	s := &Standalone{Log: DefaultLog(), BaseDir: filepath.Dir(path), Files: map[string][]byte{}}
+	s := &Standalone{Log: DefaultLog(), BaseDir: baseDir(path), Files: map[string][]byte{}}
 	root, src, diags := ReadHCL(path)
 	if src != nil {
 		s.Files[path] = src
@@ -99,20 +108,37 @@ func ExplainIn(schema *netmonpb.Block, body hcl.Body, header hcl.Range, ds []*ne
 	return mask(schema, body, diags)
 }
 
-// DecodeBlock evaluates a body by the schema of into and decodes it there.
+// DecodeBlock evaluates a body by the schema of into and decodes it there. Where into
+// has a method Check() error, it is asked last.
 func DecodeBlock(body hcl.Body, ctx *hcl.EvalContext, into any) hcl.Diagnostics {
-	schema, err := Schema(into)
-	if err != nil {
-		return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Unusable schema", Detail: err.Error()}}
-	}
-	text, diags := EvaluateBody(schema, body, ctx)
-	if diags.HasErrors() {
-		return diags
-	}
-	if err := Decode(text, into); err != nil {
-		diags = append(diags, mask(schema, body, Locate(body, diagnosticsOf(err)))...)
+	rest, diags := DecodePart(body, ctx, into)
+	if schema, err := Schema(into); err == nil {
+		e := &evaluation{}
+		e.unknown(bodySchema(schema, ""), rest, nil)
+		diags = append(diags, mask(schema, body, e.diags)...)
 	}
 	return diags
+}
+
+// DecodePart is DecodeBlock for a body that holds more than into knows. The rest of
+// it is returned.
+func DecodePart(body hcl.Body, ctx *hcl.EvalContext, into any) (rest hcl.Body, diags hcl.Diagnostics) {
+	schema, err := Schema(into)
+	if err != nil {
+		return body, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Unusable schema", Detail: err.Error()}}
+	}
+	e := &evaluation{ctx: ctx}
+	object, rest := e.part(schema, body, "")
+	diags = mask(schema, body, e.diags)
+	// Also after a mistake, in whose place a default stands: so that all are told.
+	text, err := json.Marshal(object)
+	if err == nil {
+		err = Decode(text, into)
+	}
+	if checker, ok := into.(interface{ Check() error }); ok && err == nil && !diags.HasErrors() {
+		err = checker.Check()
+	}
+	return rest, append(diags, mask(schema, body, Locate(body, diagnosticsOf(err)))...)
 }
 
 // TopBlocks finds the blocks at the top of files by their type. Those of once can be
@@ -149,4 +175,13 @@ func TopBlocks(files []*hclsyntax.Body, once []string, many ...string) (map[stri
 		}
 	}
 	return found, diags
+}
+
+// baseDir is where the relative paths of a config file begin.
+func baseDir(path string) string {
+	dir := filepath.Dir(path)
+	if absolute, err := filepath.Abs(dir); err == nil {
+		return absolute
+	}
+	return dir
 }

@@ -123,8 +123,16 @@ func checkText(a *netmonpb.Attribute, text string) *mistake {
 	return checkFilled(a, text)
 }
 
+// emptyAllowed says whether an empty string may stand for "off" or "none": not in a
+// list or a map, and not for a choice, a duration or a size that has a default.
 func emptyAllowed(a *netmonpb.Attribute) bool {
-	return a.DefaultJson == `""` || a.DefaultJson == "" && !a.Required
+	switch {
+	case a.Required || strings.HasPrefix(a.Type, "["):
+		return false
+	case a.DefaultJson == `""` || a.DefaultJson == "":
+		return true
+	}
+	return len(a.EnumValues) == 0 && a.Format != netmonpb.Format_FORMAT_DURATION && a.Format != netmonpb.Format_FORMAT_BYTES
 }
 
 func checkFilled(a *netmonpb.Attribute, text string) *mistake {
