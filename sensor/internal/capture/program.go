@@ -1,0 +1,436 @@
+package capture
+
+import (
+	"encoding/binary"
+	"math"
+
+	"golang.org/x/net/bpf"
+)
+
+// Scratch memory.
+const (
+	memRefused  = iota // 1: an address is ignored; only DNS passes
+	memProtocol        // IP protocol, or next header
+	memLoopback        // 1: on a loopback device, which is ignored
+	memOffset          // of the transport header
+	memPort
+)
+
+// Program compiles f for a packet socket that hears all devices. The program
+// lets pass the frames of the interfaces given by their index, and returns how
+// many bytes of each to keep; with full it keeps all of each.
+//
+// It never refuses what Allow would count. It lets pass more: see
+// NeedsUserCheck. On loopback devices, where the kernel shows every packet
+// twice, it refuses the outgoing one.
+//
+// Rules that make the program too long for the kernel are left to Allow, and
+// too many interfaces to whoever reads the packets.
+func (f *Filter) Program(interfaces []int, full bool) []bpf.Instruction {
+	ours := spans{}
+	for _, i := range interfaces {
+		ours = append(ours, span{uint32(i), uint32(i)})
+	}
+	ours = ours.merged()
+	r := *f.compiled()
+	for _, shorten := range []func(){
+		func() {},
+		func() { r.ports, r.nets6 = nil, r.nets6[max(len(r.nets6)-maxNets6, 0):] }, // the last is ::1
+		func() { r.nets4 = r.localhostNet() },
+		func() { ours = spans{{0, 1<<31 - 1}} },
+	} {
+		shorten()
+		b := newBuilder(&r, full)
+		b.entry(ours)
+		b.body()
+		if p, err := b.program(); err == nil {
+			return p
+		}
+	}
+	return dropAll()
+}
+
+func (r *rules) localhostNet() spans {
+	if !r.localhost {
+		return nil
+	}
+	return spans{{127 << 24, 127<<24 | 1<<24 - 1}}
+}
+
+// maxNets6 is how many IPv6 prefixes fit a long program: each takes up to 16
+// instructions.
+const maxNets6 = 100
+
+// body is the program without its entry, for frames of one link type: what
+// remains has no extension but the length, so that bpf.VM can run it.
+func (f *Filter) bodyProgram(link uint16, loopback, full bool) ([]bpf.Instruction, error) {
+	b := newBuilder(f.compiled(), full)
+	b.clear()
+	if loopback && b.rules.localhost {
+		b.set(memLoopback)
+	}
+	switch link {
+	case linkEthernet:
+		b.jump(b.ethernet)
+	case linkRaw:
+		b.jump(b.raw)
+	default:
+		b.jump(b.cut)
+	}
+	b.body()
+	return b.program()
+}
+
+// builder writes the program from front to back: entry, link layer, IP,
+// transport, snap, returns.
+type builder struct {
+	*assembler
+	rules *rules
+	full  bool
+
+	ethernet, raw    label
+	ip4, ip6         label // X is the offset of the IP header
+	later, transport label // the protocol is in scratch; X is the transport header
+	snapTCP, snapUDP label
+	whole, some, cut label // returns
+	refuse           label
+}
+
+func newBuilder(r *rules, full bool) *builder {
+	b := &builder{assembler: newAssembler(), rules: r, full: full}
+	for _, l := range []*label{&b.ethernet, &b.raw, &b.ip4, &b.ip6, &b.later, &b.transport,
+		&b.snapTCP, &b.snapUDP, &b.whole, &b.some, &b.cut, &b.refuse} {
+		*l = b.label()
+	}
+	return b
+}
+
+// entry is the only part with extensions of the kernel, but for the length.
+func (b *builder) entry(ours spans) {
+	mine, loopback := b.label(), b.label()
+	b.emit(bpf.LoadExtension{Num: bpf.ExtInterfaceIndex})
+	b.in(ours, mine, b.refuse)
+	b.place(mine)
+	b.clear()
+	b.emit(bpf.LoadExtension{Num: bpf.ExtLinkLayerType})
+	b.oneOf(b.ethernet, arphrdEther)
+	b.oneOf(loopback, arphrdLoopback)
+	b.oneOf(b.raw, arphrdNone, arphrdVoid, arphrdPPP, arphrdRawIP, arphrdTunnel, arphrdTunnel6, arphrdSIT, arphrdIPGRE, arphrdIP6GRE)
+	b.jump(b.cut)
+	b.place(loopback)
+	b.emit(bpf.LoadExtension{Num: bpf.ExtType})
+	b.oneOf(b.refuse, uint32(TypeOutgoing))
+	if b.rules.localhost {
+		b.set(memLoopback)
+	}
+	b.jump(b.ethernet)
+}
+
+// clear gives the scratch memory its values: the kernel refuses a program that
+// may read what was not written.
+func (b *builder) clear() {
+	b.emit(bpf.LoadConstant{Dst: bpf.RegA}, bpf.StoreScratch{Src: bpf.RegA, N: memRefused}, bpf.StoreScratch{Src: bpf.RegA, N: memLoopback})
+}
+
+func (b *builder) set(flag int) {
+	b.emit(bpf.LoadConstant{Dst: bpf.RegA, Val: 1}, bpf.StoreScratch{Src: bpf.RegA, N: flag})
+}
+
+func (b *builder) body() {
+	b.linkLayers()
+	b.network4()
+	b.network6()
+	b.laterFragments()
+	b.transports()
+	b.snaps()
+	b.place(b.whole)
+	b.emit(bpf.RetConstant{Val: keepAll})
+	b.place(b.some)
+	b.emit(bpf.RetConstant{Val: b.keep(snapMaybe)})
+	b.place(b.cut)
+	b.emit(bpf.RetConstant{Val: b.keep(snapBulk)})
+	b.place(b.refuse)
+	b.emit(bpf.RetConstant{Val: 0})
+}
+
+func (b *builder) keep(n uint32) uint32 {
+	if b.full {
+		return keepAll
+	}
+	return n
+}
+
+// atLeast goes to whole where fewer than n bytes follow X: a load past the end
+// would refuse the frame, and it must be counted.
+func (b *builder) atLeast(n uint32) {
+	b.emit(bpf.LoadExtension{Num: bpf.ExtLen}, bpf.ALUOpX{Op: bpf.ALUOpSub})
+	b.branch(bpf.JumpLessThan, n, b.whole, next)
+	b.branch(bpf.JumpGreaterThan, math.MaxInt32, b.whole, next) // X is past the end
+}
+
+func (b *builder) load(off uint32, size int) { b.emit(bpf.LoadIndirect{Off: off, Size: size}) }
+
+// advance adds A to X.
+func (b *builder) advance() { b.emit(bpf.ALUOpX{Op: bpf.ALUOpAdd}, bpf.TAX{}) }
+
+// skip adds n to X.
+func (b *builder) skipBytes(n uint32) { b.emit(bpf.LoadConstant{Dst: bpf.RegA, Val: n}); b.advance() }
+
+func (b *builder) linkLayers() {
+	const shortest = 14 + 20
+	tags := []uint32{0x8100, 0x88a8, 0x9100, 0x9200}
+
+	b.place(b.ethernet)
+	b.emit(bpf.LoadExtension{Num: bpf.ExtLen})
+	b.branch(bpf.JumpLessThan, shortest, b.whole, next)
+	for depth := range uint32(3) {
+		inner := b.label()
+		b.emit(bpf.LoadConstant{Dst: bpf.RegX, Val: 14 + 4*depth}, bpf.LoadAbsolute{Off: 12 + 4*depth, Size: 2})
+		b.oneOf(b.ip4, 0x0800)
+		b.oneOf(b.ip6, 0x86dd)
+		if depth == 2 {
+			b.oneOf(b.whole, tags...)
+		} else {
+			b.oneOf(inner, tags...)
+		}
+		b.oneOf(b.whole, 0x8847, 0x8848, 0x8864) // MPLS, PPPoE
+		b.branch(bpf.JumpLessThan, 0x600, b.whole, b.cut)
+		b.place(inner)
+	}
+
+	b.place(b.raw)
+	b.emit(bpf.LoadExtension{Num: bpf.ExtLen})
+	b.branch(bpf.JumpLessThan, 20, b.whole, next)
+	b.emit(bpf.LoadConstant{Dst: bpf.RegX}, bpf.LoadAbsolute{Size: 1}, bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 4})
+	b.oneOf(b.ip4, 4)
+	b.branch(bpf.JumpEqual, 6, b.ip6, b.whole)
+}
+
+// addresses notes whether one of them is ignored. hit is where the tests go
+// that find one; it is placed here.
+func (b *builder) addresses(hit label) {
+	done := b.label()
+	if b.rules.localhost {
+		b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memLoopback})
+		b.branch(bpf.JumpEqual, 1, b.refuse, next)
+	}
+	b.jump(done)
+	b.place(hit)
+	b.set(memRefused)
+	b.place(done)
+}
+
+func (b *builder) network4() {
+	b.place(b.ip4)
+	b.atLeast(20)
+	b.load(0, 1)
+	b.branch(bpf.JumpLessThan, 0x45, b.whole, next)
+	b.branch(bpf.JumpGreaterThan, 0x4f, b.whole, next)
+	if len(b.rules.nets4) > 0 {
+		hit, fine, other := b.label(), b.label(), b.label()
+		b.load(12, 4)
+		b.in(b.rules.nets4, hit, other)
+		b.place(other)
+		b.load(16, 4)
+		b.in(b.rules.nets4, hit, fine)
+		b.place(fine)
+		b.addresses(hit)
+	}
+	b.load(9, 1)
+	b.emit(bpf.StoreScratch{Src: bpf.RegA, N: memProtocol})
+	b.oneOf(b.whole, protoAH)
+	b.load(6, 2)
+	b.branch(bpf.JumpBitsSet, 0x1fff, b.later, next)
+	b.load(0, 1)
+	b.emit(bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf}, bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: 2})
+	b.advance()
+	b.jump(b.transport)
+}
+
+// The extension headers of IPv6 that are walked, as in DEFINITIONS 2.3.
+const (
+	extFragment = 44
+	maxExt      = 3
+)
+
+func extOptions() []uint32 { return []uint32{0, 43, 60, 135, 139, 140} }
+
+func (b *builder) network6() {
+	b.place(b.ip6)
+	b.atLeast(40)
+	b.load(0, 1)
+	b.branch(bpf.JumpLessThan, 0x60, b.whole, next)
+	b.branch(bpf.JumpGreaterThan, 0x6f, b.whole, next)
+	if nets := b.rules.nets6; len(nets) > 0 {
+		hit := b.label()
+		for _, off := range []uint32{8, 24} {
+			for _, n := range nets {
+				b.prefix6(off, n.Addr().As16(), n.Bits(), hit)
+			}
+		}
+		b.addresses(hit)
+	}
+	b.load(6, 1)
+	b.emit(bpf.StoreScratch{Src: bpf.RegA, N: memProtocol})
+	b.skipBytes(40)
+	for range maxExt {
+		options, fragment, auth, walked := b.label(), b.label(), b.label(), b.label()
+		b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
+		b.oneOf(options, extOptions()...)
+		b.oneOf(fragment, extFragment)
+		b.branch(bpf.JumpEqual, protoAH, auth, b.transport)
+
+		b.place(options)
+		b.nextHeader()
+		b.load(1, 1)
+		b.emit(bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: 1}, bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: 3})
+		b.advance()
+		b.jump(walked)
+
+		b.place(auth)
+		b.nextHeader()
+		b.load(1, 1)
+		b.emit(bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: 2}, bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: 2})
+		b.advance()
+		b.jump(walked)
+
+		b.place(fragment)
+		b.nextHeader()
+		b.load(2, 2)
+		b.branch(bpf.JumpBitsSet, 0xfff8, b.later, next)
+		b.skipBytes(8)
+		b.place(walked)
+	}
+	b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
+	b.oneOf(b.whole, append(extOptions(), extFragment, protoAH)...)
+	b.jump(b.transport)
+}
+
+// nextHeader puts the number that an extension header begins with into scratch.
+func (b *builder) nextHeader() {
+	b.atLeast(8)
+	b.load(0, 1)
+	b.emit(bpf.StoreScratch{Src: bpf.RegA, N: memProtocol})
+}
+
+// prefix6 goes to hit where the address at off lies in the prefix.
+func (b *builder) prefix6(off uint32, addr [16]byte, bits int, hit label) {
+	miss := b.label()
+	for w := uint32(0); bits > 0; w, bits = w+4, bits-32 {
+		b.load(off+w, 4)
+		if bits < 32 {
+			b.emit(bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: ^uint32(0) << (32 - bits)})
+		}
+		b.branch(bpf.JumpEqual, binary.BigEndian.Uint32(addr[w:]), next, miss)
+	}
+	b.jump(hit)
+	b.place(miss)
+}
+
+// laterFragments have no ports. Those of UDP may hold the rest of a DNS answer.
+func (b *builder) laterFragments() {
+	b.place(b.later)
+	b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
+	b.oneOf(b.whole, protoUDP)
+	b.oneOf(b.whole, append(extOptions(), extFragment, protoAH)...)
+	count := b.label()
+	b.unlessRefused()
+	if r := b.rules; r.all {
+		b.jump(count)
+	} else {
+		numbers := r.numbers()
+		if len(r.tcp) > 0 {
+			numbers = append(numbers, span{protoTCP, protoTCP}).merged()
+		}
+		b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
+		b.in(numbers, count, b.refuse)
+	}
+	b.place(count)
+	b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
+	b.branch(bpf.JumpEqual, protoTCP, b.whole, b.cut)
+}
+
+// unlessRefused goes to refuse where an address is ignored.
+func (b *builder) unlessRefused() {
+	if len(b.rules.nets4) > 0 || len(b.rules.nets6) > 0 {
+		b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memRefused})
+		b.branch(bpf.JumpEqual, 1, b.refuse, next)
+	}
+}
+
+func (b *builder) transports() {
+	r, tcp, udp, other, ports := b.rules, b.label(), b.label(), b.label(), b.label()
+	b.place(b.transport)
+	b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
+	b.oneOf(tcp, protoTCP)
+	b.oneOf(udp, protoUDP)
+	if len(r.ports) > 0 {
+		b.oneOf(ports, protoDCCP, protoSCTP, protoUDPLite)
+	}
+	b.jump(other)
+
+	b.place(tcp)
+	b.atLeast(4)
+	b.eitherPort(spans{{portDNS, portDNS}}, b.whole)
+	b.jump(ports)
+	b.place(udp)
+	b.atLeast(4)
+	b.eitherPort(spans{{portDNS, portDNS}, {portMDNS, portMDNS}}, b.whole)
+
+	b.place(ports) // once for all: the list may be long
+	if len(r.ports) > 0 {
+		b.atLeast(4)
+		b.eitherPort(r.ports, b.refuse)
+	}
+	b.place(other)
+	b.unlessRefused()
+	b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
+	if count := b.label(); !r.all {
+		some := b.label()
+		b.in(r.numbers(), count, some)
+		b.place(some)
+		b.counted(protoTCP, r.tcp, count)
+		b.counted(protoUDP, r.udp, count)
+		b.jump(b.refuse)
+		b.place(count)
+		b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
+	}
+	b.oneOf(b.snapTCP, protoTCP)
+	b.branch(bpf.JumpEqual, protoUDP, b.snapUDP, b.cut)
+}
+
+// counted goes to count where the packet, whose protocol is in A, is of the one
+// given and has a port in some.
+func (b *builder) counted(protocol uint32, some spans, count label) {
+	if len(some) == 0 {
+		return
+	}
+	not := b.label()
+	b.branch(bpf.JumpEqual, protocol, next, not)
+	b.eitherPort(some, count)
+	b.jump(b.refuse)
+	b.place(not)
+}
+
+// eitherPort goes to hit where a port lies in s.
+func (b *builder) eitherPort(s spans, hit label) {
+	for _, off := range []uint32{0, 2} {
+		miss := b.label()
+		b.load(off, 2)
+		b.in(s, hit, miss)
+		b.place(miss)
+	}
+}
+
+func (r *rules) numbers() spans {
+	var s spans
+	for n, counts := range r.protocols {
+		if counts {
+			s = append(s, span{uint32(n), uint32(n)})
+		}
+	}
+	return s.merged()
+}
+
+// dropAll is the program that lets nothing pass.
+func dropAll() []bpf.Instruction { return []bpf.Instruction{bpf.RetConstant{Val: 0}} }
