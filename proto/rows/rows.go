@@ -41,11 +41,15 @@ func AppendKey(b []byte, k *netmonpb.Key) []byte {
 // Compare orders keys by their fields in the order of their numbers, so that
 // the rows of a view stand together.
 func Compare(a, b *netmonpb.Key) int {
-	return cmp.Or(
+	if c := cmp.Or( // cmp.Or looks at all of them: first what mostly decides
 		cmp.Compare(a.GetView(), b.GetView()),
 		strings.Compare(a.GetInterface(), b.GetInterface()),
 		cmp.Compare(a.GetDirection(), b.GetDirection()),
 		strings.Compare(a.GetDomain(), b.GetDomain()),
+	); c != 0 {
+		return c
+	}
+	return cmp.Or(
 		cmp.Compare(a.GetNameSource(), b.GetNameSource()),
 		bytes.Compare(a.GetAddress(), b.GetAddress()),
 		cmp.Compare(a.GetProtocol(), b.GetProtocol()),

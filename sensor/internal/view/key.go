@@ -87,10 +87,13 @@ func (f fields) fill(k *key, in *interfaces, out *netmonpb.Key, address *[16]byt
 
 // compare orders keys of one view as rows.Compare orders those of its rows.
 func (in *interfaces) compare(a, b *key) int {
+	if a.iface != b.iface {
+		return strings.Compare(in.names[a.iface], in.names[b.iface])
+	}
+	if c := cmp.Or(cmp.Compare(a.direction, b.direction), strings.Compare(a.domain, b.domain)); c != 0 {
+		return c
+	}
 	return cmp.Or(
-		strings.Compare(in.names[a.iface], in.names[b.iface]),
-		cmp.Compare(a.direction, b.direction),
-		strings.Compare(a.domain, b.domain),
 		cmp.Compare(a.source, b.source),
 		compareAddresses(&a.address, &b.address),
 		cmp.Compare(a.protocol, b.protocol),
