@@ -1,0 +1,46 @@
+package export
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/netmon-sensor/netmon/plugins"
+)
+
+// environment is all that a plugin inherits: what its runtime cannot do without,
+// and what its block in the config gives it. The sensor's own environment may hold
+// secrets meant for other exporters.
+func environment(host []string, block map[string]string, level hclog.Level) []string {
+	var env []string
+	for _, entry := range host {
+		name, _, _ := strings.Cut(entry, "=")
+		switch {
+		case name == "PATH", name == "TZ", name == "LANG", name == "GOMEMLIMIT",
+			strings.HasPrefix(name, "SSL_CERT_"):
+			env = append(env, entry)
+		}
+	}
+	env = append(env, plugins.LogLevelEnv+"="+level.String())
+	for _, name := range slices.Sorted(maps.Keys(block)) {
+		env = append(env, name+"="+block[name])
+	}
+	return env
+}
+
+// runtimeDir is where the sockets of plugins go; each has a directory of its own
+// in it that nobody else may enter.
+func runtimeDir(o Options) (string, error) {
+	dir := o.RuntimeDir
+	if dir == "" {
+		return os.TempDir(), nil
+	}
+	mode := os.FileMode(0o700)
+	if o.User != "" {
+		mode = 0o711 // that user passes through
+	}
+	return dir, os.MkdirAll(dir, mode)
+}

@@ -1,0 +1,65 @@
+package export
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Find returns the program of an exporter type: command where it is set, else
+// netmon-exporter-TYPE in the first of dirs that has it. It refuses a file that
+// somebody else could have put there or may change.
+func Find(exporterType, command string, dirs []string) (string, error) {
+	if command != "" {
+		path, err := filepath.Abs(command)
+		if err != nil {
+			return "", fmt.Errorf("exporter %q: command %s: %w", exporterType, command, err)
+		}
+		return path, inspect(path)
+	}
+	if exporterType == "" || strings.ContainsAny(exporterType, "/\x00") {
+		return "", fmt.Errorf("exporter type %q is no part of a file name", exporterType)
+	}
+	program := "netmon-exporter-" + exporterType
+	for _, dir := range dirs {
+		path := filepath.Join(dir, program)
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		return path, inspect(path)
+	}
+	return "", fmt.Errorf("exporter %q: no program %s in %s; install it there, or set command", exporterType, program, strings.Join(dirs, ", "))
+}
+
+// inspect says why path must not be run. The kernel follows symbolic links, so
+// their target counts.
+func inspect(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("plugin %s: %w", path, errors.Unwrap(err))
+	}
+	mode := info.Mode()
+	switch {
+	case mode.IsDir():
+		return fmt.Errorf("plugin %s is a directory, not a program", path)
+	case !mode.IsRegular():
+		return fmt.Errorf("plugin %s is not a regular file", path)
+	case mode&0o111 == 0:
+		return fmt.Errorf("plugin %s is not executable: chmod +x it", path)
+	case mode&0o022 != 0:
+		return fmt.Errorf("plugin %s may be changed by others (mode %v): chmod go-w it", path, mode.Perm())
+	}
+	owner := int(info.Sys().(*syscall.Stat_t).Uid)
+	if os.Geteuid() == 0 && owner != 0 {
+		return fmt.Errorf("plugin %s belongs to user %d, who could change what root runs: chown it to root", path, owner)
+	}
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); err == nil && info.Mode()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+		return fmt.Errorf("plugin %s stands in a directory where everybody may put another in its place: chmod o-w %s", path, dir)
+	}
+	return nil
+}
