@@ -5,7 +5,7 @@ import "encoding/binary"
 // message handles one DNS or mDNS message. length is what it had on the wire:
 // less of it may be captured.
 func (o *Observer) message(p *Packet, msg []byte, length uint32, protocol uint8) {
-	if length < 12 || len(msg) < 4 {
+	if len(msg) < 4 {
 		o.out.Stats.DNSMalformed++
 		return
 	}
@@ -15,14 +15,15 @@ func (o *Observer) message(p *Packet, msg []byte, length uint32, protocol uint8)
 	}
 	mdns := protocol == 17 && (p.SrcPort == 5353 || p.DstPort == 5353)
 	response, rcode := flags>>15 == 1, flags&15
-	d := &o.parser
-	if len(msg) < 12 {
+	truncated := flags>>9&1 == 1 || len(msg) < int(length)
+	headless := len(msg) < 12 // a message all the same, but without sections
+	if headless {
 		o.header = [12]byte{}
 		copy(o.header[:4], msg)
-		msg = o.header[:] // no section was captured
+		msg = o.header[:]
 	}
-	d.parse(msg, mdns)
-	if d.cut && flags>>9&1 == 0 && len(msg) == int(length) {
+	d := &o.parser
+	if d.parse(msg, mdns); (d.cut || headless) && !truncated {
 		o.out.Stats.DNSMalformed++
 	}
 	switch {

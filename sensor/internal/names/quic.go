@@ -6,6 +6,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 )
 
 // connectionID is the Destination Connection ID of a client's Initial packet,
@@ -129,35 +130,45 @@ type initialKeys struct {
 	iv   [12]byte
 }
 
-// clientKeys derives the keys of RFC 9001, section 5.2, or of RFC 9369, section 3.3.
-func clientKeys(id *connectionID) (k initialKeys, ok bool) {
-	v, ok := versionOf(id.version)
-	if !ok {
-		return k, false
+// clientKeys makes the keys of a client's Initial packets.
+func clientKeys(id *connectionID) (k initialKeys, err error) {
+	key, iv, hp, err := clientSecrets(id)
+	if err != nil {
+		return k, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return k, err
+	}
+	if k.aead, err = cipher.NewGCM(block); err != nil {
+		return k, err
+	}
+	copy(k.iv[:], iv)
+	k.hp, err = aes.NewCipher(hp)
+	return k, err
+}
+
+// clientSecrets derives them by RFC 9001, section 5.2, or RFC 9369, section 3.3.
+func clientSecrets(id *connectionID) (key, iv, hp []byte, err error) {
+	v, _ := versionOf(id.version)
+	if v.salt == nil {
+		return nil, nil, nil, errVersion
 	}
 	initial, err := hkdf.Extract(sha256.New, id.b[:id.n], v.salt[:])
 	if err != nil {
-		return k, false
+		return nil, nil, nil, err
 	}
 	client, err := expandLabel(initial, "client in", 32)
 	if err != nil {
-		return k, false
+		return nil, nil, nil, err
 	}
 	key, err1 := expandLabel(client, v.label+"key", 16)
 	iv, err2 := expandLabel(client, v.label+"iv", 12)
 	hp, err3 := expandLabel(client, v.label+"hp", 16)
-	if err1 != nil || err2 != nil || err3 != nil {
-		return k, false
-	}
-	block, err1 := aes.NewCipher(key)
-	if err1 != nil {
-		return k, false
-	}
-	k.aead, err1 = cipher.NewGCM(block)
-	k.hp, err2 = aes.NewCipher(hp)
-	copy(k.iv[:], iv)
-	return k, err1 == nil && err2 == nil
+	return key, iv, hp, errors.Join(err1, err2, err3)
 }
+
+var errVersion = errors.New("QUIC version without known keys")
 
 // expandLabel is HKDF-Expand-Label of RFC 8446, section 7.1, without context.
 func expandLabel(secret []byte, label string, n int) ([]byte, error) {

@@ -103,9 +103,9 @@ func (o *Observer) tryKeys(p *Packet, s *quicSide, b []byte, pn int, id *connect
 				continue
 			}
 		}
-		keys, ok := clientKeys(&try)
-		if !ok {
-			continue
+		keys, err := clientKeys(&try)
+		if err != nil {
+			return more // not with an ID and version that parseLong lets through
 		}
 		if plain := o.opener.open(&keys, b, pn); plain != nil {
 			return o.crypto(p, s.connection(o, &try), plain)
