@@ -1,0 +1,193 @@
+package netmon_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/netmon-sensor/netmon"
+
+// Packages are named from the top of the module; "a/..." is a and everything
+// below it.
+
+// mayImport says which of our packages a package may import beside itself. The
+// first match counts, and what matches nothing may not exist.
+var mayImport = []struct {
+	pkg     string
+	imports []string
+}{
+	{"proto/netmonpb", nil},
+	{"proto/rows", []string{"proto/netmonpb"}},
+	{"sensor/internal/packet", nil},
+	{"sensor/internal/names", nil},
+	{"sensor/internal/flow", []string{"sensor/internal/packet"}},
+	{"sensor/internal/config", []string{"proto/...", "plugins"}}, // the exporters' schema
+	{"sensor/internal/export", []string{"proto/...", "plugins"}}, // the other end of the contract
+	{"sensor/internal/*", []string{"proto/..."}},
+	{"sensor", []string{"sensor/internal/...", "proto/...", "plugins"}},
+	{"sensor/cmd/*", []string{"sensor"}},
+	{"plugins", []string{"proto/..."}},
+	{"plugins/*", []string{"plugins", "proto/..."}},
+	{"exporters/server/...", []string{"exporters/server/...", "plugins", "proto/..."}},
+	{"exporters/push/...", []string{"exporters/push/...", "plugins", "proto/..."}},
+	{"examples/*", []string{"plugins", "proto/..."}},
+}
+
+// doors says which packages may import what is not ours. The reasons are in
+// docs/adr/0006-dependencies.md; a library that is not here has none yet.
+var doors = []struct {
+	library  string // and the packages below it
+	packages []string
+}{
+	{"C", []string{"sensor/internal/capture"}},
+	{"github.com/google/gopacket", []string{"sensor/internal/capture"}},
+	{"github.com/vishvananda/netlink", []string{"sensor/internal/capture"}},
+	{"golang.org/x/net/bpf", []string{"sensor/internal/capture"}},
+	{"golang.org/x/sys/unix", []string{"sensor/internal/capture", "sensor/internal/export", "plugins/...", "sensor", "exporters/..."}},
+	{"golang.org/x/sync", []string{"sensor"}},
+	{"github.com/hashicorp/go-plugin", []string{"plugins/...", "sensor/internal/export"}},
+	{"github.com/hashicorp/hcl/v2", []string{"plugins", "sensor/internal/config"}},
+	{"github.com/zclconf/go-cty", []string{"plugins", "sensor/internal/config"}},
+	{"github.com/agext/levenshtein", []string{"plugins", "sensor/internal/config"}},
+	{"github.com/hashicorp/go-hclog", []string{"sensor/...", "plugins/...", "exporters/...", "examples/..."}},
+	{"github.com/prometheus", []string{"exporters/server/...", "sensor"}},
+	{"github.com/klauspost/compress", []string{"exporters/..."}},
+	{"github.com/redis/go-redis/v9", []string{"exporters/server/..."}},
+	{"go.etcd.io/bbolt", []string{"exporters/server/...", "sensor/internal/windowlog"}},
+	{"google.golang.org/grpc", []string{"proto/netmonpb", "plugins/...", "sensor/internal/export"}},
+	{"google.golang.org/protobuf", []string{"proto/...", "plugins/...", "sensor/internal/export", "sensor/internal/windowlog", "exporters/...", "examples/..."}},
+}
+
+// impure is what packages without side effects have no use for.
+var (
+	pure   = []string{"sensor/internal/packet", "sensor/internal/flow", "sensor/internal/names", "sensor/internal/view", "proto/rows"}
+	impure = []string{"log", "net", "net/http", "os", "os/exec", "syscall"}
+)
+
+// listed is what go list says of a package; imports of tests are apart.
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestWhoMayImportWhom(t *testing.T) {
+	packages := list(t)
+	if len(packages) < len(mayImport) {
+		t.Fatalf("go list found %d packages", len(packages))
+	}
+	for _, p := range packages {
+		if p.ImportPath == module {
+			continue // this test
+		}
+		pkg := strings.TrimPrefix(p.ImportPath, module+"/")
+		allowed, known := ours(pkg)
+		if !known {
+			t.Errorf("package %s has no place in mayImport", pkg)
+		}
+		for _, imported := range p.Imports {
+			switch own, isOurs := strings.CutPrefix(imported, module+"/"); {
+			case isOurs:
+				if !matchAny(allowed, own) {
+					t.Errorf("%s imports %s", pkg, own)
+				}
+			case imported == "C" || strings.Contains(firstElement(imported), "."):
+				if d := door(imported); d == nil {
+					t.Errorf("%s imports %s, which has no door", pkg, imported)
+				} else if !matchAny(d, pkg) {
+					t.Errorf("%s imports %s, whose door is %s", pkg, imported, strings.Join(d, ", "))
+				}
+			case slices.Contains(pure, pkg) && slices.Contains(impure, imported):
+				t.Errorf("%s imports %s, but is to be pure", pkg, imported)
+			}
+		}
+	}
+}
+
+func TestPatterns(t *testing.T) {
+	tests := []struct {
+		pattern, pkg string
+		want         bool
+	}{
+		{"sensor", "sensor", true},
+		{"sensor", "sensor/internal/view", false},
+		{"sensor/...", "sensor", true},
+		{"sensor/...", "sensor/internal/view", true},
+		{"sensor/...", "sensors", false},
+		{"sensor/internal/*", "sensor/internal/view", true},
+		{"sensor/internal/*", "sensor/internal/view/deep", false},
+		{"sensor/internal/*", "sensor/internal", false},
+	}
+	for _, tt := range tests {
+		if got := match(tt.pattern, tt.pkg); got != tt.want {
+			t.Errorf("%s matches %s: %v", tt.pattern, tt.pkg, got)
+		}
+	}
+	if door("github.com/google/gopacketx") != nil || door("github.com/google/gopacket/layers") == nil {
+		t.Error("doors are not matched by path")
+	}
+}
+
+// list returns every package of the module.
+func list(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v: %s", err, stderr.String())
+	}
+	var packages []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+// ours returns which of our packages pkg may import.
+func ours(pkg string) (imports []string, known bool) {
+	for _, m := range mayImport {
+		if match(m.pkg, pkg) {
+			return m.imports, true
+		}
+	}
+	return nil, false
+}
+
+// door returns the packages that may import a library, nil where it has none.
+func door(imported string) []string {
+	for _, d := range doors {
+		if match(d.library+"/...", imported) {
+			return d.packages
+		}
+	}
+	return nil
+}
+
+func matchAny(patterns []string, pkg string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, pkg) })
+}
+
+func match(pattern, pkg string) bool {
+	if prefix, deep := strings.CutSuffix(pattern, "/..."); deep {
+		return pkg == prefix || strings.HasPrefix(pkg, prefix+"/")
+	}
+	matched, err := path.Match(pattern, pkg)
+	return err == nil && matched
+}
+
+func firstElement(importPath string) string {
+	first, _, _ := strings.Cut(importPath, "/")
+	return first
+}
