@@ -1,0 +1,205 @@
+package capture
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Interface is what a Packet's Interface number stands for: a name. An
+// interface that goes and comes back under its name keeps its number.
+type Interface struct {
+	Name      string
+	Index     int // the kernel's; of the latest device of this name
+	MAC       net.HardwareAddr
+	Addresses []netip.Prefix
+	Link      uint16 // of the pcap registry, 65535 if it has none that we know
+	Up        bool
+	Loopback  bool
+	Present   bool // there is such a device now, and it is captured
+}
+
+const (
+	// reuseNumbers is how many interfaces are known before the number of one
+	// that is gone is given to another. Hosts of containers make up a new name
+	// for each.
+	reuseNumbers = 1024
+
+	// forgotten is how long an interface is gone before its number may be
+	// reused: longer than any flow on it is kept.
+	forgotten = time.Hour
+
+	// stray is how long packets of a device that is gone are still taken from
+	// the rings.
+	stray = time.Minute
+)
+
+// table is what shards need to know of the interfaces. It is never changed: the
+// watcher makes a new one.
+type table struct {
+	list    []Interface      // by number; 0 stands for none
+	numbers map[int32]uint16 // by the kernel's index, those just gone included
+}
+
+func (t *table) interfaceOf(number uint16) Interface {
+	if int(number) >= len(t.list) {
+		return Interface{}
+	}
+	i := t.list[number]
+	i.Addresses = slices.Clone(i.Addresses)
+	return i
+}
+
+// indexes returns the kernel's numbers of the interfaces that are captured.
+func (t *table) indexes() []int {
+	var out []int
+	for _, i := range t.list {
+		if i.Present {
+			out = append(out, i.Index)
+		}
+	}
+	return out
+}
+
+// names returns the interfaces that are captured now.
+func (t *table) names() []string {
+	var out []string
+	for _, i := range t.list {
+		if i.Present {
+			out = append(out, i.Name)
+		}
+	}
+	return out
+}
+
+// registry gives the numbers. Only the watcher touches it.
+type registry struct {
+	list  []Interface
+	gone  []time.Time      // by number: since when it is not present
+	stray map[int32]leaver // by index of devices that are gone
+}
+
+type leaver struct {
+	number uint16
+	since  time.Time
+}
+
+func newRegistry() *registry {
+	return &registry{list: make([]Interface, 1), gone: make([]time.Time, 1), stray: map[int32]leaver{}}
+}
+
+// update takes the devices captured now, and says in words what is different.
+func (r *registry) update(ds []device, now time.Time) (t *table, changes []string) {
+	old := slices.Clone(r.list)
+	for n := range r.list {
+		r.list[n].Present = false
+	}
+	for _, d := range ds {
+		n := r.number(d.name, now)
+		if n == 0 {
+			changes = append(changes, "interface "+d.name+" is not captured: there are too many")
+			continue
+		}
+		r.list[n] = Interface{Name: d.name, Index: d.index, MAC: d.mac, Addresses: d.addresses,
+			Link: d.link, Up: d.up, Loopback: d.loopback, Present: true}
+	}
+	for n := 1; n < len(r.list); n++ {
+		was := Interface{}
+		if n < len(old) {
+			was = old[n]
+		}
+		is := r.list[n]
+		changes = append(changes, change(was, is)...)
+		if was.Present && (!is.Present || is.Index != was.Index) {
+			r.stray[int32(was.Index)] = leaver{uint16(n), now}
+		}
+		if was.Present && !is.Present {
+			r.gone[n] = now
+		}
+	}
+	return r.table(now), changes
+}
+
+func change(was, is Interface) []string {
+	name := "interface " + is.Name
+	switch {
+	case !was.Present && is.Present && !is.Up:
+		return []string{name + " appeared, down"}
+	case !was.Present && is.Present:
+		return []string{name + " appeared"}
+	case was.Present && !is.Present:
+		return []string{name + " is gone"}
+	case was.Present && is.Present && was.Index != is.Index:
+		return []string{name + " was made anew"}
+	case was.Present && is.Present && was.Up != is.Up:
+		return []string{name + map[bool]string{true: " is up", false: " is down"}[is.Up]}
+	}
+	return nil
+}
+
+// number finds the number of a name, or gives it one; 0 if there is none left.
+func (r *registry) number(name string, now time.Time) uint16 {
+	free := 0
+	for n := 1; n < len(r.list); n++ {
+		if r.list[n].Name == name {
+			return uint16(n)
+		}
+		if free == 0 && !r.list[n].Present && now.Sub(r.gone[n]) > forgotten {
+			free = n
+		}
+	}
+	if free != 0 && len(r.list) > reuseNumbers {
+		r.list[free] = Interface{} // so that its coming is told
+		return uint16(free)
+	}
+	if len(r.list) > 0xffff {
+		return 0
+	}
+	r.list, r.gone = append(r.list, Interface{}), append(r.gone, time.Time{})
+	return uint16(len(r.list) - 1)
+}
+
+func (r *registry) table(now time.Time) *table {
+	t := &table{list: slices.Clone(r.list), numbers: map[int32]uint16{}}
+	for index, l := range r.stray {
+		if now.Sub(l.since) > stray {
+			delete(r.stray, index)
+			continue
+		}
+		t.numbers[index] = l.number
+	}
+	for n, i := range t.list {
+		if i.Present {
+			t.numbers[int32(i.Index)] = uint16(n)
+		}
+	}
+	return t
+}
+
+// LocalSet is the addresses of this host. It is never changed.
+type LocalSet struct {
+	addresses map[[16]byte]struct{}
+}
+
+func newLocalSet(ds []device) *LocalSet {
+	s := &LocalSet{addresses: map[[16]byte]struct{}{}}
+	for _, d := range ds {
+		for _, p := range d.addresses {
+			s.addresses[p.Addr().As16()] = struct{}{}
+		}
+	}
+	return s
+}
+
+// Contains says whether the address, an IPv4 one in its IPv6-mapped form, is one
+// of an interface of this host, captured or not, or a loopback address.
+func (s *LocalSet) Contains(address [16]byte) bool {
+	if _, ok := s.addresses[address]; ok {
+		return true
+	}
+	return netip.AddrFrom16(address).Unmap().IsLoopback()
+}
+
+// Len is the number of addresses.
+func (s *LocalSet) Len() int { return len(s.addresses) }

@@ -1,0 +1,141 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// settle is how long after an event the kernel is asked for the new state:
+	// events come in bursts.
+	settle = 50 * time.Millisecond
+
+	// busy bounds how often it is asked while events do not end.
+	busy = 300 * time.Millisecond
+
+	// routeLook is how often the default route is looked up, whose changes are
+	// not listened to: a router has thousands in a second.
+	routeLook = 5 * time.Second
+
+	// look is how often the state is asked for without an event.
+	look = time.Minute
+)
+
+// watcher keeps the table of interfaces and the local addresses up to date.
+// Events of the kernel say only that something changed; what there is now is
+// asked for, so that a lost event costs nothing.
+type watcher struct {
+	selection selection
+	handle    *netlink.Handle
+	events    *nl.NetlinkSocket
+	registry  *registry
+	say       func(string)
+
+	// changed is told after the new table is in place, with the interfaces
+	// captured now.
+	changed func(*table)
+
+	table atomic.Pointer[table]
+	local atomic.Pointer[LocalSet]
+
+	started bool
+	stop    sync.Once
+	done    chan struct{}
+}
+
+// newWatcher looks once. Its sockets stay in the caller's network namespace.
+func newWatcher(s selection, say func(string)) (*watcher, error) {
+	w := &watcher{selection: s, registry: newRegistry(), say: say, changed: func(*table) {}, done: make(chan struct{})}
+	var err error
+	if w.events, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR); err != nil {
+		return nil, fmt.Errorf("listen to interface events: %w", err)
+	}
+	if w.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		w.events.Close()
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	all, err := devices(w.handle)
+	if err == nil {
+		err = s.absent(all)
+	}
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	w.take(all)
+	return w, nil
+}
+
+func (w *watcher) close() {
+	w.stop.Do(func() {
+		w.events.Close()
+		if w.started {
+			<-w.done
+		}
+		w.handle.Close()
+	})
+}
+
+// run looks again after events until close.
+func (w *watcher) run() {
+	defer close(w.done)
+	var since time.Time // of the first event not looked at; zero: none
+	last := time.Now()
+	for {
+		wait := look
+		switch {
+		case !since.IsZero():
+			wait = settle
+		case w.selection.byRoute():
+			wait = routeLook
+		}
+		timeout := unix.NsecToTimeval(int64(wait))
+		w.events.SetReceiveTimeout(&timeout)
+		_, _, err := w.events.Receive()
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return
+		case !errors.Is(err, unix.EAGAIN) && since.IsZero():
+			since = time.Now() // an event, or some were lost
+		}
+		quiet := errors.Is(err, unix.EAGAIN)
+		if quiet && (!since.IsZero() || time.Since(last) >= wait) || !since.IsZero() && time.Since(since) > busy {
+			w.look()
+			since, last = time.Time{}, time.Now()
+		}
+	}
+}
+
+func (w *watcher) look() {
+	all, err := devices(w.handle)
+	if err != nil {
+		w.say(err.Error())
+		return
+	}
+	w.take(all)
+}
+
+func (w *watcher) take(all []device) {
+	old := w.table.Load()
+	t, changes := w.registry.update(w.selection.of(w.handle, all), time.Now())
+	w.local.Store(newLocalSet(all))
+	w.table.Store(t)
+	if old == nil {
+		return
+	}
+	if !slices.Equal(old.indexes(), t.indexes()) {
+		w.changed(t)
+	}
+	for _, c := range changes {
+		w.say(c)
+	}
+}
