@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -292,7 +293,11 @@ func (e *evaluation) scalar(a *netmonpb.Attribute, v cty.Value, want cty.Type, a
 	}
 	converted, err := convert.Convert(v, want)
 	if err != nil {
-		e.fail(at, mistakef("Wrong type", "%q must be %s, not %s.", a.Name, describeType(want.FriendlyName()), kindOfType(v.Type())))
+		subject := strconv.Quote(a.Name)
+		if strings.HasPrefix(a.Type, "[") {
+			subject = "A value in " + subject
+		}
+		e.fail(at, mistakef("Wrong type", "%s must be %s, not %s.", subject, describeType(want.FriendlyName()), kindOfType(v.Type())))
 		return nil, false
 	}
 	switch want {

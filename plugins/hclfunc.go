@@ -1,7 +1,9 @@
 package plugins
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -86,20 +88,27 @@ func fileFunction(baseDir string) function.Function {
 			path = filepath.Join(baseDir, path)
 		}
 		// Opening a pipe would wait for somebody to write into it.
-		if info, err := os.Stat(path); err != nil {
-			return "", err
-		} else if !info.Mode().IsRegular() {
-			return "", fmt.Errorf("%s is no regular file", path)
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return "", fmt.Errorf("%s is no regular file", arguments[0])
 		}
 		text, err := readBounded(path, maxInclude)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("%s: %w", arguments[0], reason(err))
 		}
 		if !utf8.Valid(text) {
-			return "", fmt.Errorf("%s is not text in UTF-8", path)
+			return "", fmt.Errorf("%s is not text in UTF-8", arguments[0])
 		}
 		return string(text), nil
 	}, "path"))
+}
+
+// reason is err without the path, which the reader knows in another form.
+func reason(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 func hostnameFunction() function.Function {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/hashicorp/hcl/v2"
@@ -12,11 +13,10 @@ import (
 )
 
 const (
-	maxFileBytes   = 256 << 10 // of a config file
-	maxDepth       = 64        // brackets and templates within each other
-	maxRun         = 64        // signs in a row, and conditionals in a file's statement
-	maxExponent    = 3         // digits of a number's exponent
-	maxSyntaxDiags = 10        // of one file; what follows is mostly noise
+	maxFileBytes = 256 << 10 // of a config file
+	maxDepth     = 64        // brackets and templates within each other
+	maxRun       = 64        // signs in a row, and conditionals in a file's statement
+	maxExponent  = 3         // digits of a number's exponent
 )
 
 // ReadHCL reads and parses a config file of at most 256 KiB. The source is returned
@@ -25,7 +25,7 @@ func ReadHCL(path string) (*hclsyntax.Body, []byte, hcl.Diagnostics) {
 	src, err := readBounded(path, maxFileBytes)
 	if err != nil {
 		return nil, nil, hcl.Diagnostics{{
-			Severity: hcl.DiagError, Summary: "Unreadable config file", Detail: fmt.Sprintf("%s.", err),
+			Severity: hcl.DiagError, Summary: "Unreadable config file", Detail: fmt.Sprintf("%s: %s.", path, reason(err)),
 		}}
 	}
 	body, diags := parseHCL(src, path)
@@ -44,7 +44,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(text)) > limit {
-		return nil, fmt.Errorf("%s has more than %s", path, Bytes(limit))
+		return nil, fmt.Errorf("more than %s", Bytes(limit))
 	}
 	return text, nil
 }
@@ -56,13 +56,23 @@ func parseHCL(src []byte, filename string) (*hclsyntax.Body, hcl.Diagnostics) {
 		return nil, hcl.Diagnostics{d}
 	}
 	file, diags := hclsyntax.ParseConfig(src, filename, hcl.InitialPos)
-	if len(diags) > maxSyntaxDiags {
-		diags = diags[:maxSyntaxDiags]
-	}
+	diags = firstOfEach(diags)
 	if diags.HasErrors() {
 		return nil, diags
 	}
 	return file.Body.(*hclsyntax.Body), diags
+}
+
+// firstOfEach leaves the first diagnostic of each kind: a quote that is not closed
+// makes an error of every line after it.
+func firstOfEach(diags hcl.Diagnostics) hcl.Diagnostics {
+	var first hcl.Diagnostics
+	for _, d := range diags {
+		if !slices.ContainsFunc(first, func(f *hcl.Diagnostic) bool { return f.Summary == d.Summary }) {
+			first = append(first, d)
+		}
+	}
+	return first
 }
 
 // tooDeep finds what would overflow the stack of hcl's parser, which recurses, and

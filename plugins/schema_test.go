@@ -308,3 +308,11 @@ func TestFormatDuration(t *testing.T) {
 		}
 	}
 }
+
+func prefixes(texts ...string) []netip.Prefix {
+	list := []netip.Prefix{}
+	for _, text := range texts {
+		list = append(list, netip.MustParsePrefix(text))
+	}
+	return list
+}

@@ -204,7 +204,7 @@ func checkBytes(a *netmonpb.Attribute, text string) *mistake {
 }
 
 func checkNumber(a *netmonpb.Attribute, n float64) *mistake {
-	return checkBounds(a, n, strconv.FormatFloat(n, 'g', -1, 64))
+	return checkBounds(a, n, formatNumber(n))
 }
 
 func checkBounds(a *netmonpb.Attribute, n float64, shown string) *mistake {
@@ -231,7 +231,15 @@ func showBound(a *netmonpb.Attribute, bound float64) string {
 	case netmonpb.Format_FORMAT_BYTES:
 		return Bytes(bound).String()
 	}
-	return strconv.FormatFloat(bound, 'g', -1, 64)
+	return formatNumber(bound)
+}
+
+// formatNumber writes whole numbers of a usual size without an exponent.
+func formatNumber(n float64) string {
+	if n == math.Trunc(n) && math.Abs(n) < 1e15 {
+		return strconv.FormatFloat(n, 'f', -1, 64)
+	}
+	return strconv.FormatFloat(n, 'g', -1, 64)
 }
 
 func checkListenAddress(text string) *mistake {
@@ -269,7 +277,7 @@ func checkURL(text string) *mistake {
 
 // nearest is the candidate that given was probably meant to be, or "".
 func nearest(given string, candidates []string) string {
-	best, bestDistance := "", max(1, min(3, len(given)/3))+1
+	best, bestDistance := "", min(len(given)/3+1, 3)+1
 	for _, c := range candidates {
 		if d := levenshtein.Distance(given, c, nil); d > 0 && d < bestDistance {
 			best, bestDistance = c, d

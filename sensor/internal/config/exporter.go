@@ -71,7 +71,7 @@ func exporters(blocks []*hclsyntax.Block, ctx *hcl.EvalContext, files Files) ([]
 		}
 		if first, again := seen[e.Label()]; again {
 			diags = append(diags, mistake(e.Range, "Exporter given twice", fmt.Sprintf(
-				"The exporter %s is at %s line %d already. A second one of a type needs a name: exporter %q \"NAME\" { ... }.",
+				"The exporter %s is at %s line %d already. A second one of a type needs a name of its own: exporter %q \"NAME\" { ... }.",
 				e.Label(), first.Filename, first.Start.Line, e.Type)))
 			continue
 		}

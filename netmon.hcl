@@ -1,0 +1,88 @@
+# netmon.hcl: every option with its default. Run: sudo netmon-sensor -config netmon.hcl
+#
+# Durations are written "5s", sizes "64MiB". Values may use env("NAME", "default"),
+# file("path"), hostname(), trimspace, lower, upper, join, split, concat, format,
+# replace, jsondecode, and local.NAME from a block locals { NAME = ... }. Relative
+# paths begin at the directory of this file.
+
+sensor {
+  id       = hostname() # the label `host` on every series
+  interval = "5s"       # length of a window, 100ms to 1h
+}
+
+capture {
+  interfaces    = []      # names and globs such as "eth*"; empty = where the default route goes
+  shards        = 0       # rings, each with its own thread; 0 = one per CPU, at most 16
+  fanout        = "hash"  # how packets spread over the shards: hash keeps both directions of a flow together, cpu is cheaper
+  ring_memory   = "64MiB" # of all rings together
+  promiscuous   = false   # also take packets that are addressed to other machines
+  home_networks = []      # on a mirror port: the networks that are ours
+  block_timeout = "64ms"  # the longest that a packet waits in the ring
+  snap          = "auto"  # auto = headers, and the first bytes where names are; full = whole packets
+  max_flows     = 1000000 # remembered by all shards together
+}
+
+filter {
+  protocols        = []   # names such as "tcp", "https", "dns", or numbers of IP protocols; empty = all
+  ignore_localhost = true # leave out loopback traffic
+  ignore_ports     = []   # at either end: 22, "6000-6010"
+  ignore_nets      = []   # at either end: "192.0.2.0/24", "2001:db8::1"
+  only_domains     = []   # "example.com", "*.example.com" (below it), ".example.com" (both); others count as (excluded)
+  ignore_domains   = []   # the same patterns; these count as (excluded)
+}
+
+views {
+  max_rows     = 10000 # of each view; the rest adds to (other)
+  idle_timeout = "1h"  # a row that rests this long moves to (retired)
+}
+
+plugins {
+  directory = "/usr/lib/netmon/plugins" # looked into first, then the directory of netmon-sensor itself
+  user      = ""                        # run plugins as this user; "" = as the sensor
+}
+
+# An exporter runs the program netmon-exporter-TYPE. A second one of the same type
+# has a name as its second label: exporter "push" "backup" { ... }.
+
+exporter "server" { # serves /metrics and the API
+  enabled  = true # in every exporter block: false keeps it from running
+  command  = ""   # in every exporter block: the program's path; "" = look for it
+  checksum = ""   # in every exporter block: "sha256:..." of the program; "" = not checked
+  env      = {}   # in every exporter block: added to the program's environment
+
+  listen          = ["127.0.0.1:8080"] # addresses
+  probe_listen    = []                 # addresses for the probes alone, without login
+  web_config_file = ""                 # TLS, client certificates and users, in the format of exporter-toolkit
+
+  storage "memory" {} # where what was received is kept
+}
+
+exporter "push" { # sends to a server
+  enabled     = false                                  # this one is an example
+  url         = "http://localhost:8080/api/v1/metrics" # of the server
+  timeout     = "10s"                                  # of one request
+  compression = "zstd"                                 # zstd or none
+
+  tls { # for https
+    ca_file     = "" # PEM with the authorities to trust; "" = the system's
+    cert_file   = "" # PEM with the client's certificate; "" = none
+    key_file    = "" # PEM with its key
+    server_name = "" # expected in the server's certificate; "" = the URL's host
+  }
+
+  auth { # a username and its password, or a bearer token
+    username     = "" # "" = none
+    password     = "" # for example trimspace(file("password"))
+    bearer_token = "" # for example env("NETMON_TOKEN")
+  }
+}
+
+log {
+  level  = "info"   # trace, debug, info, warn or error
+  format = "text"   # text or json
+  output = "stderr" # stderr, stdout or a path
+}
+
+status {
+  listen = "127.0.0.1:9854" # the sensor's own metrics and probes; "" = off
+}

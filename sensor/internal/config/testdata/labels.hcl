@@ -1,0 +1,9 @@
+exporter "push" {
+  url = "http://localhost"
+
+  tls "name" {}
+}
+
+exporter "server" {
+  storage "memory" "again" {}
+}

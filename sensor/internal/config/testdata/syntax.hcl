@@ -1,0 +1,8 @@
+sensor {
+  id = "a
+  interval = "5s"
+}
+
+capture {
+  shards = 2
+}

@@ -1,0 +1,5 @@
+sensor {
+  id = "a"
+
+capture {
+  shards = = 2

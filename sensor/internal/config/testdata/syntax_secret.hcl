@@ -1,0 +1,5 @@
+exporter "push" {
+  auth {
+    password = "hunter2
+  }
+}
