@@ -42,14 +42,18 @@ func TestMain(m *testing.M) {
 	case "version 2":
 		h := plugins.Handshake()
 		h.ProtocolVersion = 2
-		serveRaw(h, nil)
+		serveRaw(h, &liar{})
 	case "dies":
 		fmt.Fprintln(os.Stderr, "cannot find my \x1b[31mlibrary")
 		os.Exit(3)
+	case "panics":
+		panic("no such luck")
 	case "silent":
 		time.Sleep(time.Minute)
 	case "liar":
 		serveRaw(plugins.Handshake(), &liar{})
+	case "host":
+		hostPart()
 	case "looks around":
 		lookAround(os.Getenv("OUT"))
 		plugins.Serve(plugins.Plugin{Type: "test", New: func() plugins.Exporter { return newRecorder("exporter") }})
@@ -110,13 +114,13 @@ func (r *recorder) Start(_ context.Context, h plugins.Host) (err error) {
 		os.Exit(4)
 	}
 	if r.due("flood", 0) {
+		fmt.Println("Println goes to the log")
 		fmt.Fprintln(os.Stderr, `{"@message":5,"@level":[],"@timestamp":{}}`)
 		fmt.Fprintln(os.Stderr, `{"@message":"half a line`)
 		fmt.Fprintln(os.Stderr, strings.Repeat("x", 1<<20))
 		for range 20000 {
 			fmt.Fprintln(os.Stderr, "line after line")
 		}
-		fmt.Println("to standard output")
 		_, _ = os.NewFile(1, "stdout").WriteString(strings.Repeat("y", 1<<17))
 	}
 	if r.config.Fail == "child" {
@@ -204,7 +208,9 @@ type liar struct {
 }
 
 func (l *liar) Describe(context.Context, *netmonpb.DescribeRequest) (*netmonpb.DescribeResponse, error) {
-	return &netmonpb.DescribeResponse{Type: "test", Schema: &netmonpb.Block{}}, nil
+	// Long enough to block whoever finds no reader.
+	_, err := os.NewFile(1, "stdout").WriteString(strings.Repeat("y", 1<<20))
+	return &netmonpb.DescribeResponse{Type: "test", Schema: &netmonpb.Block{}}, err
 }
 
 func (l *liar) Configure(context.Context, *netmonpb.ConfigureRequest) (*netmonpb.ConfigureResponse, error) {
@@ -433,7 +439,7 @@ func newBench(t *testing.T, part string, change ...func(*bench)) *bench {
 	t.Cleanup(func() {
 		if t.Failed() {
 			text := b.lines.String()
-			t.Logf("log:\n%s", text[max(0, len(text)-4000):])
+			t.Logf("log:\n%s", text[:min(len(text), 4000)])
 		}
 	})
 	return b

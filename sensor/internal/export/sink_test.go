@@ -203,6 +203,9 @@ func TestProtocolError(t *testing.T) {
 	if s := b.sink.Status(); s.Acknowledged != 0 || !strings.Contains(s.LastError, "but only 1 were sent") {
 		t.Fatalf("%+v", s)
 	}
+	if !strings.Contains(b.lines.String(), "wrote to standard output") {
+		t.Error("nobody tells of what is on standard output")
+	}
 }
 
 func TestFrozenPlugin(t *testing.T) {

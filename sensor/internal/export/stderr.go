@@ -32,15 +32,16 @@ type stderrLog struct {
 	logger    hclog.Logger
 	panicking bool // a Go stack trace goes on to the end
 
-	tokens  float64
-	filled  time.Time
-	dropped int
+	tokens   float64
+	filled   time.Time
+	dropped  int
+	admitted time.Time // when dropped was last logged
 
 	mu   sync.Mutex // guards last
 	last string
 }
 
-// lastLine is the last thing the plugin said.
+// lastLine is the last thing the plugin said, stack traces apart.
 func (l *stderrLog) lastLine() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,13 +73,16 @@ func (l *stderrLog) line(text string, cut bool) {
 	if text == "" {
 		return
 	}
+	traced := l.panicking // then the first line of the trace says most
 	level, message, args := l.parse(text)
 	if cut {
 		args = append(args, "cut", true)
 	}
-	l.mu.Lock()
-	l.last = message
-	l.mu.Unlock()
+	if !traced {
+		l.mu.Lock()
+		l.last = message
+		l.mu.Unlock()
+	}
 	if l.admit() {
 		l.logger.Log(level, message, args...)
 	}
@@ -94,7 +98,10 @@ func (l *stderrLog) admit() bool {
 		return false
 	}
 	l.tokens--
-	l.admitDropped()
+	if now.Sub(l.admitted) > time.Second {
+		l.admitted = now
+		l.admitDropped()
+	}
 	return true
 }
 
