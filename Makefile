@@ -1,0 +1,82 @@
+# What can be made here. `make` alone lists it.
+
+SHELL := /bin/sh
+.SHELLFLAGS := -ec
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PATH := $(PATH):/usr/local/go/bin
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUILD := go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/
+CONFIG ?= netmon.hcl
+FUZZTIME ?= 10m
+CACHE := $(CURDIR)/.cache
+BUF_VERSION := 1.75.0
+BUF := $(CACHE)/buf-$(BUF_VERSION)
+
+# Tests of packet capture need a network namespace. Root has one; anybody else
+# may be given one of their own.
+TESTEXEC := $(if $(filter 0,$(shell id -u)),,-exec $(CURDIR)/.ci/testexec)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: compiler ## the sensor and its exporters, in bin/
+	@mkdir -p bin
+	CGO_ENABLED=1 $(BUILD) ./sensor/cmd/netmon-sensor
+	CGO_ENABLED=0 $(BUILD) ./exporters/server/cmd/netmon-exporter-server ./exporters/push/cmd/netmon-exporter-push
+
+.PHONY: run
+run: build ## build, then watch this machine by CONFIG=netmon.hcl (asks sudo for root)
+	$(if $(filter 0,$(shell id -u)),,sudo )bin/netmon-sensor -config $(CONFIG)
+
+.PHONY: test
+test: lint build ## everything: lint, build, all tests with the race detector
+	go test -race -timeout 30m $(TESTEXEC) ./...
+
+.PHONY: lint
+lint: compiler ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt has something to say about:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go tool -modfile=tools/go.mod staticcheck ./...
+
+.PHONY: cover
+cover: compiler ## how much of the code the tests run; a page of it in .cache/cover.html
+	@mkdir -p $(CACHE)
+	go test -timeout 30m $(TESTEXEC) -coverpkg=./... -coverprofile=$(CACHE)/cover.out ./...
+	@go tool cover -html=$(CACHE)/cover.out -o $(CACHE)/cover.html
+	@go tool cover -func=$(CACHE)/cover.out | tail -n 1
+
+.PHONY: fuzz
+fuzz: compiler ## every fuzz target for FUZZTIME=10m each
+	@for dir in $$(go list -f '{{.Dir}}' ./...); do \
+		for target in $$(cat $$dir/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do \
+			echo "$$target in $${dir#$(CURDIR)/}"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+.PHONY: bench
+bench: compiler ## time and allocations of everything on the way of a packet
+	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+.PHONY: proto
+proto: ## check the wire contract and generate its Go code (installs buf from npm in .cache/)
+	@mkdir -p $(CACHE)/bin
+	@test -d $(BUF)/node_modules || npm install --prefix $(BUF) --ignore-scripts --no-audit --no-fund --silent @bufbuild/buf@$(BUF_VERSION)
+	go -C tools build -o $(CACHE)/bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	@buf=$$(echo $(BUF)/node_modules/@bufbuild/buf-linux-*/bin/buf); export PATH=$(CACHE)/bin:$$PATH; \
+		cd proto; set -x; "$$buf" lint; "$$buf" generate; gofmt -w netmonpb
+
+.PHONY: clean
+clean: ## remove what was made
+	rm -rf bin .cache
+
+# afpacket is the one library that needs a C compiler, and the headers of libc
+# and Linux.
+.PHONY: compiler
+compiler:
+	@command -v go >/dev/null || { echo "netmon is built with Go 1.26: https://go.dev/dl"; exit 1; }
+	@printf '#include <stdlib.h>\n#include <linux/if_packet.h>\n' | $$(go env CC) -x c -fsyntax-only - 2>/dev/null || .ci/packages gcc libc6-dev linux-libc-dev
