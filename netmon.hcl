@@ -50,11 +50,19 @@ exporter "server" { # serves /metrics and the API
   checksum = ""   # in every exporter block: "sha256:..." of the program; "" = not checked
   env      = {}   # in every exporter block: added to the program's environment
 
-  listen          = ["127.0.0.1:8080"] # addresses
-  probe_listen    = []                 # addresses for the probes alone, without login
+  listen          = ["127.0.0.1:8080"] # addresses of /metrics, the API and the health pages
+  probe_listen    = []                 # addresses of the health pages alone, without TLS and login
   web_config_file = ""                 # TLS, client certificates and users, in the format of exporter-toolkit
 
-  storage "memory" {} # where what was received is kept
+  max_sensors         = 1000    # further ones are refused
+  max_rows_per_sensor = 100000  # what is beyond adds to (other)
+  max_rows            = 1000000 # of all sensors together, likewise
+  max_body            = "8MiB"  # of a push as it is sent
+  max_decoded         = "32MiB" # of a push once decompressed
+  offline_after       = "1m"    # a sensor silent for this long is called offline
+  forget_after        = "24h"   # a sensor silent for this long is forgotten; "0s" = never
+
+  storage "memory" {} # where the sensors' totals are kept; memory is filled again by the sensors
 }
 
 exporter "push" { # sends to a server

@@ -6,12 +6,10 @@
 
 server {
   listen          = [":8080"]          # everything: pushes, the API, /metrics
-  probe_listen    = ["127.0.0.1:8081"] # the probes, without login
+  probe_listen    = ["127.0.0.1:8081"] # the health pages, without TLS and login
   web_config_file = ""                 # TLS, client certificates and users, in the format of exporter-toolkit
 
-  storage "disk" { # survives a restart; memory is filled again by the sensors
-    path = "/var/lib/netmon-server"
-  }
+  storage "memory" {} # after a restart the sensors fill it again
 }
 
 log {

@@ -177,7 +177,7 @@ func TestServerExample(t *testing.T) {
 	if len(diags) > 0 {
 		t.Fatal(diags)
 	}
-	if config.Listen[0] != ":8080" || config.Storage.Path == "" || s.Log.Format != "json" {
+	if config.Listen[0] != ":8080" || config.Storage.Kind != "memory" || s.Log.Format != "json" {
 		t.Errorf("decoded %+v", config)
 	}
 }

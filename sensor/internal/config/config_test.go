@@ -27,6 +27,14 @@ type serverOptions struct {
 		Kind string `netmon:"kind,label,enum=memory|disk|redis"`
 		Path string `netmon:"path,format=path"`
 	} `netmon:"storage"`
+
+	MaxSensors       int           `netmon:"max_sensors,min=1"`
+	MaxRowsPerSensor int           `netmon:"max_rows_per_sensor,min=100"`
+	MaxRows          int           `netmon:"max_rows,min=100"`
+	MaxBody          plugins.Bytes `netmon:"max_body,min=64KiB"`
+	MaxDecoded       plugins.Bytes `netmon:"max_decoded,min=64KiB"`
+	OfflineAfter     time.Duration `netmon:"offline_after,min=1s"`
+	ForgetAfter      time.Duration `netmon:"forget_after"`
 }
 
 type pushOptions struct {
@@ -50,7 +58,10 @@ func exporterOptions(kind string) any {
 	if kind == "push" {
 		return &pushOptions{Timeout: 10 * time.Second, Compression: "zstd"}
 	}
-	return &serverOptions{Listen: []string{"127.0.0.1:8080"}}
+	return &serverOptions{
+		Listen: []string{"127.0.0.1:8080"}, MaxSensors: 1000, MaxRowsPerSensor: 100_000, MaxRows: 1_000_000,
+		MaxBody: 8 << 20, MaxDecoded: 32 << 20, OfflineAfter: time.Minute, ForgetAfter: 24 * time.Hour,
+	}
 }
 
 func schemaOf(t testing.TB, config any) *netmonpb.Block {
@@ -256,7 +267,7 @@ exporter "a" {}`)
 	if c.Sensor.ID != "x" || c.Dir != dir || len(c.Exporters) != 2 || c.Exporters[0].Type != "a" {
 		t.Errorf("loaded %+v", c)
 	}
-	text, err := c.Exporters[1].Evaluate(schemaOf(t, &serverOptions{}))
+	text, err := c.Exporters[1].Evaluate(schemaOf(t, exporterOptions("server")))
 	if err != nil || !strings.Contains(string(text), `"listen":[":1"]`) {
 		t.Errorf("exporter b is %s, %v", text, err)
 	}
