@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"testing"
 )
 
 // This is as much of a capture reader and flow table as the replay test needs:
@@ -215,10 +214,10 @@ func (t *flowTable) add(src, dst endpoint, protocol uint8, tcp []byte, time int6
 }
 
 // replay runs a capture through an Observer and names its flows as the join
-// would. flow by flow the caller sees what the sensor would print.
-func replay(t testing.TB, frames []frame) ([]*testFlow, Stats) {
+// would.
+func replay(frames []frame, limits Limits) ([]*testFlow, Stats) {
 	table := flowTable{live: map[flowKey]*testFlow{}}
-	o := NewObserver(ReplayLimits())
+	o := NewObserver(limits)
 	for i, fr := range frames {
 		ip, err := readIP(fr)
 		if err != nil {

@@ -52,10 +52,16 @@ func captures(t *testing.T) string {
 }
 
 func TestReplayNamesFlows(t *testing.T) {
+	t.Run("replay", func(t *testing.T) { testReplay(t, ReplayLimits()) })
+	t.Run("live", func(t *testing.T) { testReplay(t, DefaultLimits()) })
+}
+
+func testReplay(t *testing.T, limits Limits) {
 	files, err := filepath.Glob(filepath.Join(captures(t), "*.pcap"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	named := 0
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			raw, err := os.ReadFile(file)
@@ -74,18 +80,22 @@ func TestReplayNamesFlows(t *testing.T) {
 			if err := json.Unmarshal(raw, &want); err != nil {
 				t.Fatal(err)
 			}
-			flows, stats := replay(t, frames)
-			compareFlows(t, flows, &want)
+			flows, stats := replay(frames, limits)
+			named += compareFlows(t, flows, &want)
 			if stats.DNSQueries != want.DNS.Queries || stats.DNSResponses != want.DNS.Responses {
 				t.Errorf("DNS: %d queries and %d responses, want %d and %d", stats.DNSQueries, stats.DNSResponses, want.DNS.Queries, want.DNS.Responses)
 			}
 		})
 	}
+	if named < 250 {
+		t.Errorf("only %d flows got the name they should: the captures have more", named)
+	}
 }
 
 var sourceNames = map[Source]string{None: "none", SNI: "sni", HTTPHost: "http_host", QUICSNI: "quic_sni", DNSClient: "dns_client", DNSAny: "dns_any"}
 
-func compareFlows(t *testing.T, flows []*testFlow, want *truth) {
+// compareFlows returns how many flows have just the name that is wanted.
+func compareFlows(t *testing.T, flows []*testFlow, want *truth) (named int) {
 	type key struct {
 		proto                string
 		initiator, responder netip.AddrPort
@@ -102,13 +112,11 @@ func compareFlows(t *testing.T, flows []*testFlow, want *truth) {
 		}
 		got[key{proto, addrPort(f.initiator), addrPort(f.responder), f.start}] = f
 	}
-	matched, named := 0, 0
 	for _, w := range want.Flows {
 		f := got[key{w.Proto, netip.AddrPortFrom(w.Initiator, w.InitiatorPort), netip.AddrPortFrom(w.Responder, w.ResponderPort), w.Start}]
 		if f == nil {
 			continue // of another protocol or link type than the test reads
 		}
-		matched++
 		if f.name == w.Name && sourceNames[f.source] == w.Source {
 			if w.Name != "" {
 				named++
@@ -120,5 +128,5 @@ func compareFlows(t *testing.T, flows []*testFlow, want *truth) {
 				f.name, sourceNames[f.source], w.Name, w.Source, strings.Join(w.Accept, " "))
 		}
 	}
-	t.Logf("%d of %d flows compared, %d named", matched, len(want.Flows), named)
+	return named
 }
