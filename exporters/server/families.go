@@ -1,0 +1,126 @@
+package server
+
+import "github.com/netmon-sensor/netmon/proto/rows"
+
+// kind is the type of a family, as both exposition formats call it; in
+// OpenMetrics untyped is unknown.
+type kind string
+
+const (
+	isCounter   kind = "counter"
+	isGauge     kind = "gauge"
+	isHistogram kind = "histogram"
+	isUntyped   kind = "untyped"
+)
+
+// family is a metric of the network: which series it shows and what of them.
+type family struct {
+	name  string
+	kind  kind
+	group groupID
+	// The value is the sum of two counters; the second may be none.
+	value, plus counter
+	histogram   histogramID
+	bounds      bounds
+	help        string
+}
+
+// bounds are the upper bounds of a histogram's buckets as the label le shows
+// them; the sensor counts by the same.
+type bounds []string
+
+// families is the list of what is shown of the network, in the order in which it is
+// shown. `docs/metrics.md` explains them.
+func families() []family {
+	latency := bounds{"0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5"}
+	lifetime := bounds{"0.01", "0.1", "1", "10", "60", "300", "1800", "3600", "21600", "86400"}
+	return []family{
+		{name: "network_domains_accessed_total", kind: isCounter, group: byDomain, value: accesses, plus: none,
+			help: "Accesses to a domain: connections of a client to it that begin more than 30 s after its previous one."},
+		{name: "network_domain_bytes_sent_total", kind: isCounter, group: byDomain, value: bytesSent, plus: none,
+			help: "IP bytes sent to a domain, from our side; without one, from the initiator."},
+		{name: "network_domain_bytes_received_total", kind: isCounter, group: byDomain, value: bytesReceived, plus: none,
+			help: "IP bytes received from a domain, by our side; without one, by the initiator."},
+		{name: "network_domain_connections_total", kind: isCounter, group: byDomain, value: connections, plus: none,
+			help: "Connections to a domain: flows of a protocol with ports that began."},
+		{name: "network_attributed_bytes_total", kind: isCounter, group: bySource, value: bytesSent, plus: bytesReceived,
+			help: "IP bytes in both directions by the evidence for the domain; none: no domain is known, or the evidence is not, in rows (other) and (retired)."},
+		{name: "network_ips_accessed_total", kind: isCounter, group: byAddress, value: accesses, plus: none,
+			help: "Accesses by the address of the remote end, counted as those of domains."},
+		{name: "network_connections_total", kind: isCounter, group: byProtocolSide, value: connections, plus: none,
+			help: "Connections that began, by IP protocol and by the side that began them."},
+		{name: "network_bytes_sent_total", kind: isCounter, group: byProtocol, value: bytesSent, plus: none,
+			help: "IP bytes sent, by IP protocol."},
+		{name: "network_bytes_received_total", kind: isCounter, group: byProtocol, value: bytesReceived, plus: none,
+			help: "IP bytes received, by IP protocol."},
+		{name: "network_packets_sent_total", kind: isCounter, group: byProtocol, value: packetsSent, plus: none,
+			help: "IP packets sent, by IP protocol."},
+		{name: "network_packets_received_total", kind: isCounter, group: byProtocol, value: packetsReceived, plus: none,
+			help: "IP packets received, by IP protocol."},
+		{name: "network_protocol_stats", kind: isUntyped, group: byApplication, value: packetsSent, plus: packetsReceived,
+			help: "IP packets in both directions, by application protocol where it is known, else by IP protocol. Only ever grows."},
+		{name: "network_active_connections", kind: isGauge, group: byState,
+			help: "Connections in the sensor's flow table."},
+		{name: "network_connection_duration_seconds", kind: isHistogram, group: byProtocol, histogram: duration, bounds: lifetime,
+			help: "How long connections lasted that ended."},
+		{name: "network_tcp_handshake_seconds", kind: isHistogram, group: byInterface, histogram: handshake, bounds: latency,
+			help: "Time from a TCP connection's first SYN to its SYN with ACK."},
+		{name: "network_dns_queries_total", kind: isCounter, group: byQuestion, value: dnsQueries, plus: none,
+			help: "DNS queries on port 53, by type and by the response code of the answer."},
+		{name: "network_dns_response_seconds", kind: isHistogram, group: byRcode, histogram: dnsLatency, bounds: latency,
+			help: "Time from the first query of a DNS transaction to its answer."},
+		{name: "network_interface_info", kind: isGauge, group: byIdentity,
+			help: "1 for every address of an interface that is captured."},
+	}
+}
+
+// itemHelp is the help text of netmon_ITEM, a figure that a sensor tells of itself.
+func itemHelp(item string) string {
+	switch item {
+	case "frames_total":
+		return "Frames read, by what became of them (detail: decoded, or the reason why not)."
+	case "link_bytes_total":
+		return "Bytes of the frames read, link layer included."
+	case "ip_bytes_total":
+		return "IP bytes counted."
+	case "packets_filtered_total":
+		return "IP packets read and left out by the configuration."
+	case "flows":
+		return "Flows in the table."
+	case "flow_table_bytes":
+		return "Memory of the flow table."
+	case "flows_evicted_total":
+		return "Flows exported early because the table was full."
+	case "packets_held":
+		return "Packets counted whose flow may still show its own name."
+	case "dns_malformed_total":
+		return "DNS messages that ended early or made no sense."
+	case "names_invalid_total":
+		return "Names seen that are no valid domain name."
+	case "names_overflowed_total":
+		return "Evidence given up because a bound was reached (detail: heads, streams, facts)."
+	case "names_known":
+		return "Names in the join's book."
+	case "audit_imbalance":
+		return "Packets decoded less those accounted and held; not 0 is a fault of the sensor."
+	case "capture_packets_total":
+		return "Packets that passed the filter, dropped ones included, as the kernel counts."
+	case "capture_dropped_total":
+		return "Packets for which the kernel had no room in the ring."
+	case "capture_freezes_total":
+		return "How often a ring was full."
+	case "capture_ring_bytes":
+		return "Memory of the ring."
+	case "interface_up":
+		return "1 while the interface is there and up."
+	case "rows":
+		return "Rows of a view (detail) in use."
+	case "rows_overflowed_total":
+		return "Additions to the row " + otherName + " because a view (detail) was full."
+	case "rows_retired_total":
+		return "Rows of a view (detail) that were idle or displaced: they are in the row " + rows.Retired + "."
+	case "accesses_overflowed_total":
+		return "Connections counted as accesses because too many recent ones were remembered."
+	}
+	return "The sensor's own figure " + item + "."
+}

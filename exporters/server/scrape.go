@@ -1,0 +1,120 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/expfmt"
+)
+
+// scrape answers GET /metrics: the sensors' families from the renderer, then the
+// server's own from a client_golang registry, in one body.
+type scrape struct {
+	service  *service
+	text     renderer
+	open     renderer
+	registry *prometheus.Registry
+	accepted []expfmt.Format
+	buffers  sync.Pool // *bytes.Buffer: the body of a big scrape is tens of megabytes
+	zippers  sync.Pool // *gzip.Writer
+}
+
+func newScrape(s *service) *scrape {
+	x := &scrape{
+		service:  s,
+		text:     renderer{families: families()},
+		open:     renderer{families: families(), openMetrics: true},
+		registry: prometheus.NewRegistry(),
+		accepted: []expfmt.Format{expfmt.FmtOpenMetrics_1_0_0, expfmt.FmtOpenMetrics_0_0_1, expfmt.FmtText},
+	}
+	x.buffers.New = func() any { return &bytes.Buffer{} }
+	x.zippers.New = func() any {
+		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // errs on a level that does not exist
+		return z
+	}
+	x.registry.MustRegister(newOwn(s),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return x
+}
+
+func (x *scrape) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case x.service.scraping <- struct{}{}:
+	case <-r.Context().Done():
+		return
+	}
+	body := x.buffers.Get().(*bytes.Buffer)
+	body.Reset()
+	defer x.buffers.Put(body)
+	format := expfmt.NegotiateAccept(r.Header, x.accepted...)
+	err := x.render(body, format)
+	<-x.service.scraping // a slow reader does not keep others waiting
+	if err != nil {
+		x.service.fail(w, err)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", string(format))
+	h.Set("Vary", "Accept, Accept-Encoding")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if r.Method == http.MethodHead || !acceptsGzip(r.Header) {
+		h.Set("Content-Length", strconv.Itoa(body.Len()))
+		_, _ = w.Write(body.Bytes()) // nobody is left to be told
+		return
+	}
+	h.Set("Content-Encoding", "gzip")
+	z := x.zippers.Get().(*gzip.Writer)
+	defer x.zippers.Put(z)
+	z.Reset(w)
+	if _, err := z.Write(body.Bytes()); err == nil {
+		_ = z.Close()
+	}
+}
+
+// render writes a whole exposition of one consistent state.
+func (x *scrape) render(body *bytes.Buffer, format expfmt.Format) error {
+	r := &x.text
+	if format.FormatType() == expfmt.TypeOpenMetrics {
+		r = &x.open
+	}
+	x.service.store.read(func(s *state) {
+		body.Write(r.append(body.AvailableBuffer(), s))
+	})
+	own, err := x.registry.Gather()
+	if err != nil {
+		return fmt.Errorf("gather the server's own metrics: %w", err)
+	}
+	encoder := expfmt.NewEncoder(body, format)
+	for _, family := range own {
+		if err := encoder.Encode(family); err != nil {
+			return fmt.Errorf("encode %s: %w", family.GetName(), err)
+		}
+	}
+	if closer, ok := encoder.(expfmt.Closer); ok {
+		return closer.Close() // # EOF of OpenMetrics
+	}
+	return nil
+}
+
+// acceptsGzip reads Accept-Encoding (RFC 9110 section 12.5.3).
+func acceptsGzip(h http.Header) bool {
+	for _, line := range h.Values("Accept-Encoding") {
+		for part := range strings.SplitSeq(line, ",") {
+			name, parameters, _ := strings.Cut(part, ";")
+			if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+				q, found := strings.CutPrefix(strings.TrimSpace(parameters), "q=")
+				weight, err := strconv.ParseFloat(q, 64)
+				return !found || err == nil && weight > 0
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,331 @@
+package server
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/netmon-sensor/netmon/proto/netmonpb"
+	"github.com/netmon-sensor/netmon/proto/rows"
+)
+
+// groupID names a set of labels besides host and interface. Families with the
+// same labels show the same series.
+type groupID uint8
+
+const (
+	byDomain       groupID = iota // direction, domain
+	bySource                      // source
+	byAddress                     // ip
+	byProtocol                    // protocol
+	byProtocolSide                // protocol, direction
+	byApplication                 // protocol, the most specific one known
+	byInterface                   // none
+	byQuestion                    // type, rcode
+	byRcode                       // rcode
+	byIdentity                    // ip_address, mac_address
+	byState                       // protocol, state
+	numGroups
+
+	byItem // shard, detail; one group for each item
+)
+
+// maxFeeds is how many groups one row leads to at most.
+const maxFeeds = 4
+
+// target is a group of a sensor.
+type target struct {
+	group groupID
+	item  string // byItem
+}
+
+// feeds says in which groups the rows of a key are shown.
+func feeds(k *netmonpb.Key) (to [maxFeeds]target, n int) {
+	add := func(g groupID) { to[n], n = target{group: g}, n+1 }
+	switch k.View {
+	case netmonpb.View_VIEW_DOMAINS:
+		add(byDomain)
+		add(bySource)
+	case netmonpb.View_VIEW_ADDRESSES:
+		add(byAddress)
+	case netmonpb.View_VIEW_PROTOCOLS:
+		add(byProtocol)
+		add(byProtocolSide)
+		add(byApplication)
+		add(byInterface)
+	case netmonpb.View_VIEW_DNS:
+		add(byQuestion)
+		add(byRcode)
+	case netmonpb.View_VIEW_SENSOR:
+		switch k.Item {
+		case rows.Retired, otherName: // sums of unlike things are shown nowhere
+		case "interface_info":
+			add(byIdentity)
+		case "active_connections":
+			add(byState)
+		default:
+			to[0], n = target{byItem, k.Item}, 1
+		}
+	}
+	return to, n
+}
+
+// group is the series of one sensor that have the same labels.
+type group struct {
+	id       groupID
+	owner    *sensor
+	series   []*series // in the order of their coming, but for those that ended
+	byLabels map[string]*series
+}
+
+// series is a label set with its values. What it shows is the sum of its parts
+// and the base: what logs added that were folded.
+type series struct {
+	labels    string // rendered: {host="a",interface="eth0",...}
+	counts    counts
+	gauge     float64
+	hasGauge  bool
+	rows      int           // of all logs that lead here
+	sum       *netmonpb.Key // set where the series stands for many keys: it does not end with its rows
+	group     *group
+	position  int // in group.series
+	view      view
+	iface     string
+	direction netmonpb.Direction
+}
+
+func newSensor(id string) *sensor {
+	s := &sensor{id: id, items: map[string]*group{}}
+	for i := range s.groups {
+		s.groups[i] = group{id: groupID(i), owner: s, byLabels: map[string]*series{}}
+	}
+	return s
+}
+
+// at returns a group, a new one for an item that is new.
+func (s *sensor) at(to target) *group {
+	if to.group != byItem {
+		return &s.groups[to.group]
+	}
+	g := s.items[to.item]
+	if g == nil {
+		g = &group{id: byItem, owner: s, byLabels: map[string]*series{}}
+		s.items[strings.Clone(to.item)] = g
+	}
+	return g
+}
+
+// at returns the series with these labels, a new one if there is none.
+func (g *group) at(labels []byte, k *netmonpb.Key) *series {
+	if s := g.byLabels[string(labels)]; s != nil {
+		return s
+	}
+	s := &series{
+		labels: string(labels), group: g, position: len(g.series),
+		view: k.View, iface: strings.Clone(k.Interface), direction: k.Direction,
+	}
+	if reserved(k) || g.id == bySource || g.id == byInterface {
+		s.sum = &netmonpb.Key{Domain: strings.Clone(k.Domain), NameSource: k.NameSource}
+	}
+	g.owner.series++
+	g.series = append(g.series, s)
+	g.byLabels[s.labels] = s
+	return s
+}
+
+func (g *group) remove(s *series) {
+	last := g.series[len(g.series)-1]
+	g.series[s.position], last.position = last, s.position
+	g.series[len(g.series)-1] = nil
+	g.series = g.series[:len(g.series)-1]
+	delete(g.byLabels, s.labels)
+	g.owner.series--
+}
+
+// heir is the key of the series to which this one's value moves when it ends,
+// nil where it moves nowhere. A sum moves to the same sum of interface (other).
+func (s *series) heir() *netmonpb.Key {
+	switch s.group.id {
+	case byItem, byIdentity, byState:
+		return nil
+	}
+	if s.sum != nil {
+		return &netmonpb.Key{View: s.view, Interface: otherName, Domain: s.sum.Domain, NameSource: s.sum.NameSource}
+	}
+	return &netmonpb.Key{View: s.view, Interface: s.iface, Direction: s.direction, Domain: rows.Retired}
+}
+
+// all calls f for every group of the sensor.
+func (s *sensor) all(f func(*group)) {
+	for i := range s.groups {
+		f(&s.groups[i])
+	}
+	for _, g := range s.items {
+		f(g)
+	}
+}
+
+// endGauges hides the gauges until they are set again.
+func (s *sensor) endGauges() {
+	s.all(func(g *group) {
+		for _, series := range g.series {
+			series.hasGauge = false
+		}
+	})
+}
+
+// prune removes the series that no row leads to and that count nothing.
+func (s *state) prune(sensor *sensor) {
+	s.end(sensor, func(series *series) bool { return series.counts.zero() })
+}
+
+// bury bounds the series of a sensor. Those that only the base still holds end,
+// then the sums of interfaces that are gone: names are given up, sums are kept.
+func (s *state) bury(sensor *sensor) {
+	limit := 2 * s.limits.rowsPerSensor
+	if sensor.series > limit {
+		s.end(sensor, func(series *series) bool { return series.sum == nil })
+	}
+	if sensor.series > limit {
+		s.end(sensor, func(*series) bool { return true })
+	}
+}
+
+// end ends the series that no row leads to and that which picks.
+func (s *state) end(sensor *sensor, which func(*series) bool) {
+	sensor.all(func(g *group) {
+		var ending []*series
+		for _, series := range g.series {
+			if series.rows == 0 && which(series) {
+				ending = append(ending, series)
+			}
+		}
+		for _, series := range ending {
+			s.bequeath(sensor, series)
+		}
+	})
+}
+
+// reserved tells whether a key stands for many.
+func reserved(k *netmonpb.Key) bool {
+	return strings.HasPrefix(k.Domain, "(") || strings.HasPrefix(k.Item, "(")
+}
+
+// otherKey is the key of the row that takes what k has no row for; same says
+// that it is k itself. Where even the rows of sums have become many, there is
+// one for all interfaces.
+func otherKey(k *netmonpb.Key, full bool) (other *netmonpb.Key, same bool) {
+	if reserved(k) && !full {
+		return k, true
+	}
+	other = &netmonpb.Key{View: k.View, Interface: k.Interface, Direction: k.Direction, Domain: otherName}
+	switch {
+	case reserved(k):
+		other.Domain, other.Item, other.NameSource = k.Domain, k.Item, k.NameSource
+	case k.View == netmonpb.View_VIEW_SENSOR:
+		other.Domain, other.Item, other.Detail = "", k.Item, otherName
+	}
+	if full {
+		other.Interface, other.Direction = otherName, netmonpb.Direction_DIRECTION_UNSPECIFIED
+		if k.View == netmonpb.View_VIEW_SENSOR {
+			other.Item, other.Detail = otherName, ""
+		}
+	}
+	return other, false
+}
+
+// appendLabels renders the labels of the series in group g that shows rows of k.
+func appendLabels(b []byte, host string, g groupID, k *netmonpb.Key) []byte {
+	b = appendLabel(append(b, '{'), "host", host)
+	b = appendLabel(append(b, ','), "interface", k.Interface)
+	label := func(name, value string) { b = appendLabel(append(b, ','), name, value) }
+	switch g {
+	case byDomain:
+		label("domain", k.Domain)
+		label("direction", directionName(k.Direction))
+	case bySource:
+		label("source", sourceName(k.NameSource))
+	case byAddress:
+		label("ip", remoteName(k))
+	case byProtocol:
+		label("protocol", sumOr(k, protocolName(k.Protocol)))
+	case byProtocolSide:
+		label("protocol", sumOr(k, protocolName(k.Protocol)))
+		label("direction", directionName(k.Direction))
+	case byApplication:
+		label("protocol", sumOr(k, applicationName(k)))
+	case byQuestion:
+		label("type", sumOr(k, dnsTypeName(k.DnsType)))
+		label("rcode", sumOr(k, rcodeName(k.DnsRcode)))
+	case byRcode:
+		label("rcode", sumOr(k, rcodeName(k.DnsRcode)))
+	case byIdentity:
+		ip, mac := identity(k)
+		label("ip_address", ip)
+		label("mac_address", mac)
+	case byState:
+		protocol, state, _ := strings.Cut(k.Detail, "/")
+		label("protocol", protocol)
+		label("state", state)
+	case byItem:
+		label("shard", strconv.FormatUint(uint64(k.Shard), 10))
+		label("detail", k.Detail)
+	}
+	return append(b, '}')
+}
+
+// sumOr is the name of a row of sums, which stands in the field domain in
+// every view, or else the name given.
+func sumOr(k *netmonpb.Key, name string) string {
+	if k.Domain != "" {
+		return k.Domain
+	}
+	return name
+}
+
+func remoteName(k *netmonpb.Key) string {
+	if a, ok := netip.AddrFromSlice(k.Address); ok && k.Domain == "" {
+		return a.String()
+	}
+	return sumOr(k, "")
+}
+
+func applicationName(k *netmonpb.Key) string {
+	if k.Application != "" {
+		return k.Application
+	}
+	return protocolName(k.Protocol)
+}
+
+// identity finds the addresses of an interface: the IP address in the key, or
+// both in the detail with a space between them.
+func identity(k *netmonpb.Key) (ip, mac string) {
+	if a, ok := netip.AddrFromSlice(k.Address); ok {
+		ip = a.String()
+	}
+	for word := range strings.FieldsSeq(k.Detail) {
+		if hw, err := net.ParseMAC(word); err == nil {
+			mac = hw.String()
+		} else if a, err := netip.ParseAddr(word); err == nil {
+			ip = a.String()
+		}
+	}
+	return ip, mac
+}
+
+// appendLabel escapes as both exposition formats want it.
+func appendLabel(b []byte, name, value string) []byte {
+	b = append(append(b, name...), '=', '"')
+	for i := range len(value) {
+		switch c := value[i]; c {
+		case '\\', '"':
+			b = append(b, '\\', c)
+		case '\n':
+			b = append(b, '\\', 'n')
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}

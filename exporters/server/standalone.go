@@ -1,0 +1,157 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/netmon-sensor/netmon/plugins"
+)
+
+// Exit codes.
+const (
+	exitFine    = 0
+	exitRuntime = 1
+	exitUsage   = 2
+)
+
+// drainTimeout bounds how long requests that are under way are waited for.
+const drainTimeout = 10 * time.Second
+
+type options struct {
+	config        string
+	check, debug  bool
+	level, format string
+	version       bool
+}
+
+// Main runs the server on its own, as args say, and returns the exit code.
+func Main(args []string, version string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	return run(ctx, args, version, os.Stdout, os.Stderr)
+}
+
+func run(ctx context.Context, args []string, version string, stdout, stderr io.Writer) int {
+	var o options
+	set := flag.NewFlagSet("netmon-exporter-server", flag.ContinueOnError)
+	set.SetOutput(stderr)
+	set.StringVar(&o.config, "config", "", "configuration `file`, with a block server")
+	set.StringVar(&o.config, "c", "", "short for -config")
+	set.BoolVar(&o.check, "check-config", false, "check the configuration and exit")
+	set.BoolVar(&o.debug, "debug", false, "log every route and every request; same as -log-level debug")
+	set.BoolVar(&o.debug, "d", false, "short for -debug")
+	set.StringVar(&o.level, "log-level", "", "trace, debug, info, warn or error; overrides the configuration")
+	set.StringVar(&o.format, "log-format", "", "text or json; overrides the configuration")
+	set.BoolVar(&o.version, "version", false, "print the version and exit")
+	set.Usage = func() {
+		fmt.Fprintf(stderr, "Usage: netmon-exporter-server -config FILE\n\n"+
+			"Shows what netmon sensors push to it to Prometheus. netmon-sensor starts the same\n"+
+			"program as a plugin, if its configuration has exporter \"server\".\n\n")
+		set.PrintDefaults()
+	}
+	switch err := set.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitFine
+	case err != nil:
+		return exitUsage
+	case o.version:
+		fmt.Fprintf(stdout, "netmon-exporter-server %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return exitFine
+	case set.NArg() > 0 || o.config == "":
+		if set.NArg() > 0 {
+			fmt.Fprintf(stderr, "netmon-exporter-server: unexpected argument %q\n\n", set.Arg(0))
+		}
+		set.Usage()
+		return exitUsage
+	}
+	return serveFile(ctx, &o, version, stdout, stderr)
+}
+
+// serveFile reads the configuration and serves until ctx ends.
+func serveFile(ctx context.Context, o *options, version string, stdout, stderr io.Writer) int {
+	c := DefaultConfig()
+	file, diags := plugins.LoadStandalone(o.config, "server", c)
+	if !diags.HasErrors() {
+		diags = append(diags, file.Explain(c.check(file.BaseDir))...)
+	}
+	if len(diags) > 0 {
+		_ = file.Write(stderr, diags) // nobody to tell if stderr is gone
+	}
+	if diags.HasErrors() {
+		return exitUsage
+	}
+	logger, closeLog, err := newLogger(o, file.Log, stdout, stderr)
+	if err != nil {
+		fmt.Fprintf(stderr, "netmon-exporter-server: %v\n", err)
+		return exitUsage
+	}
+	defer closeLog()
+	if o.check {
+		fmt.Fprintf(stdout, "%s: fine\n", o.config)
+		return exitFine
+	}
+	r, err := start(c, file.BaseDir, version, false, logger)
+	if err != nil {
+		_ = file.Write(stderr, file.Explain(err))
+		return exitRuntime
+	}
+	logger.Info("netmon-exporter-server runs", "version", version, "addresses", r.addresses(), "storage", c.Storage.Type)
+	code := exitFine
+	select {
+	case <-ctx.Done():
+	case <-r.failed:
+		code = exitRuntime
+	}
+	logger.Info("shutting down")
+	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if err := r.stop(drain); err != nil {
+		logger.Error("did not stop well", "error", err)
+		code = exitRuntime
+	}
+	return code
+}
+
+// newLogger makes the log that the file and the flags ask for.
+func newLogger(o *options, l plugins.Log, stdout, stderr io.Writer) (hclog.Logger, func(), error) {
+	if o.level != "" {
+		l.Level = o.level
+	}
+	if o.format != "" {
+		l.Format = o.format
+	}
+	if o.debug && l.Level != "trace" {
+		l.Level = "debug"
+	}
+	level := hclog.LevelFromString(l.Level)
+	if level == hclog.NoLevel {
+		return nil, nil, fmt.Errorf("-log-level %q is not one of trace, debug, info, warn, error", l.Level)
+	}
+	if l.Format != "text" && l.Format != "json" {
+		return nil, nil, fmt.Errorf("-log-format %q is not one of text, json", l.Format)
+	}
+	out, closeLog := stderr, func() {}
+	switch l.Output {
+	case "stderr":
+	case "stdout":
+		out = stdout
+	default:
+		f, err := os.OpenFile(l.Output, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+		if err != nil {
+			return nil, nil, fmt.Errorf("log { output }: %w", err)
+		}
+		out, closeLog = f, func() { _ = f.Close() }
+	}
+	return hclog.New(&hclog.LoggerOptions{Name: "server", Level: level, JSONFormat: l.Format == "json", Output: out}), closeLog, nil
+}

@@ -1,0 +1,289 @@
+package server
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/netmon-sensor/netmon/proto/netmonpb"
+	"github.com/netmon-sensor/netmon/proto/rows"
+)
+
+const (
+	// liveLogs of a sensor keep their rows apart, so that a snapshot can replace
+	// them: the log in use, and the one before it, of which a last window may
+	// still be under way. Older ones are folded into what the series say.
+	liveLogs = 2
+
+	// keptLogs of a sensor are remembered with their watermark, so that nothing
+	// of them is counted twice.
+	keptLogs = 64
+
+	// spareRows is the room for rows (other) beyond a budget.
+	spareRows = 4096
+
+	otherName = "(other)"
+)
+
+// state is what a server knows of its sensors. It is plain data under the
+// store's lock: writers have it alone, readers share it.
+type state struct {
+	limits  limits
+	now     func() time.Time
+	sensors []*sensor // sorted by id
+	rows    int       // of all sensors
+	scratch []byte    // of writers
+}
+
+// sensor is everything that is exported under one label host.
+type sensor struct {
+	id     string
+	logs   []*log // the newest last
+	groups [numGroups]group
+	series int               // in all groups and items
+	items  map[string]*group // the view `sensor`, by item
+	seen   time.Time
+}
+
+// log is the effect of windows 1..watermark.
+type log struct {
+	id          string
+	watermark   uint64
+	chain       []byte
+	ledger      totals            // what the sensor says the windows add up to
+	sums        map[view]totals   // what they add up to here, by view
+	rows        map[string]*row   // by rows.AppendKey
+	parts       map[*series]*part // what this log adds to each series
+	end         uint64            // of the newest window, packet time
+	seen        time.Time
+	folded      bool // rows of earlier windows are no longer told apart
+	conflicting bool
+}
+
+type view = netmonpb.View
+
+type totals struct{ packets, bytes, connections uint64 }
+
+// row is a key that lives in a log: where its counters go.
+type row struct {
+	key   string
+	parts [maxFeeds]*part
+}
+
+// part is what one log adds to one series, through one row or several.
+type part struct {
+	series *series
+	counts counts
+	rows   int // of the log that lead here
+}
+
+func newState(l limits, now func() time.Time) state {
+	return state{limits: l, now: now}
+}
+
+// find returns nil for what is not known.
+func (s *state) find(id string, logID []byte) (*sensor, *log) {
+	i, known := slices.BinarySearchFunc(s.sensors, id, (*sensor).compare)
+	if !known {
+		return nil, nil
+	}
+	for _, l := range s.sensors[i].logs {
+		if l.id == string(logID) {
+			return s.sensors[i], l
+		}
+	}
+	return s.sensors[i], nil
+}
+
+func (s *sensor) compare(id string) int { return cmp.Compare(s.id, id) }
+
+// open begins a log that is not known yet.
+func (s *state) open(id string, logID []byte) (*sensor, *log, error) {
+	i, known := slices.BinarySearchFunc(s.sensors, id, (*sensor).compare)
+	if !known {
+		if len(s.sensors) >= s.limits.sensors {
+			return nil, nil, refuse(codeConflict, "there is no room for sensor %s: max_sensors is %d", id, s.limits.sensors)
+		}
+		s.sensors = slices.Insert(s.sensors, i, newSensor(strings.Clone(id)))
+	}
+	sensor := s.sensors[i]
+	l := &log{
+		id:   string(logID),
+		sums: map[view]totals{}, rows: map[string]*row{}, parts: map[*series]*part{},
+	}
+	sensor.endGauges() // those of the log before are of a process that has ended
+	sensor.logs = append(sensor.logs, l)
+	s.foldOld(sensor)
+	return sensor, l, nil
+}
+
+// foldOld folds the logs that were silent longest, all but liveLogs, and forgets
+// all but keptLogs. The newest has not been heard of yet, and stays.
+func (s *state) foldOld(sensor *sensor) {
+	old := slices.Clone(sensor.logs[:len(sensor.logs)-1])
+	slices.SortFunc(old, func(a, b *log) int { return a.seen.Compare(b.seen) })
+	for i := range max(0, len(old)-liveLogs+1) {
+		s.fold(old[i])
+	}
+	if len(sensor.logs) > keptLogs {
+		sensor.logs = slices.DeleteFunc(sensor.logs, func(l *log) bool { return l == old[0] })
+	}
+}
+
+// fold makes what a log added part of its sensor's base: the series keep it, but
+// which of it came from this log is forgotten.
+func (s *state) fold(l *log) {
+	s.rows -= len(l.rows)
+	for series, p := range l.parts {
+		series.rows -= p.rows
+	}
+	clear(l.rows)
+	clear(l.parts)
+	l.folded = true
+}
+
+// empty takes out of the series what a log added to them.
+func (s *state) empty(l *log) {
+	s.rows -= len(l.rows)
+	for series, p := range l.parts {
+		series.rows -= p.rows
+		series.counts.subtract(&p.counts)
+	}
+	clear(l.rows)
+	clear(l.parts)
+	clear(l.sums)
+}
+
+// sweep forgets the sensors that were not heard of for too long.
+func (s *state) sweep() (forgotten []string) {
+	if s.limits.forgetAfter == 0 {
+		return nil
+	}
+	limit := s.now().Add(-s.limits.forgetAfter)
+	s.sensors = slices.DeleteFunc(s.sensors, func(sensor *sensor) bool {
+		if !sensor.seen.Before(limit) {
+			return false
+		}
+		for _, l := range sensor.logs {
+			s.rows -= len(l.rows)
+		}
+		forgotten = append(forgotten, sensor.id)
+		return true
+	})
+	return forgotten
+}
+
+// add applies one row of a window or snapshot.
+func (s *state) add(sensor *sensor, l *log, r *netmonpb.Row) {
+	k := r.Key
+	to, counted := s.at(sensor, l, k)
+	if c := r.Counters; c != nil {
+		sum := l.sums[k.View]
+		sum.packets += c.PacketsSent + c.PacketsReceived
+		sum.bytes += c.BytesSent + c.BytesReceived
+		sum.connections += c.Connections
+		l.sums[k.View] = sum
+		for _, p := range to.parts {
+			if p != nil {
+				p.counts.add(c)
+				p.series.counts.add(c)
+			}
+		}
+	}
+	if r.Gauge != nil && l == sensor.logs[len(sensor.logs)-1] {
+		for _, p := range to.parts {
+			if p != nil {
+				p.series.gauge, p.series.hasGauge = *r.Gauge, true
+			}
+		}
+	}
+	if r.Retired && counted && k.Domain != rows.Retired && k.Item != rows.Retired {
+		s.retire(sensor, l, to)
+	}
+}
+
+// at returns the row of a key, a new one if need be. Beyond the budget that is
+// the row (other) of the same view, interface and direction, and own is false.
+func (s *state) at(sensor *sensor, l *log, k *netmonpb.Key) (r *row, own bool) {
+	s.scratch = rows.AppendKey(s.scratch[:0], k)
+	if r := l.rows[string(s.scratch)]; r != nil {
+		return r, true
+	}
+	own = true
+	if excess := max(len(l.rows)-s.limits.rowsPerSensor, s.rows-s.limits.rows); excess >= 0 {
+		k, own = otherKey(k, excess >= spareRows)
+		s.scratch = rows.AppendKey(s.scratch[:0], k)
+		if r := l.rows[string(s.scratch)]; r != nil {
+			return r, own
+		}
+	}
+	r = &row{key: string(s.scratch)}
+	targets, n := feeds(k)
+	for i, to := range targets[:n] {
+		r.parts[i] = s.part(sensor, l, to, k)
+		r.parts[i].rows++
+		r.parts[i].series.rows++
+	}
+	l.rows[r.key] = r
+	s.rows++
+	return r, own
+}
+
+// part connects a log with a series.
+func (s *state) part(sensor *sensor, l *log, to target, k *netmonpb.Key) *part {
+	s.scratch = appendLabels(s.scratch[:0], sensor.id, to.group, k)
+	series := sensor.at(to).at(s.scratch, k)
+	p := l.parts[series]
+	if p == nil {
+		p = &part{series: series}
+		l.parts[series] = p
+	}
+	return p
+}
+
+// retire ends a row. A series that no other row leads to ends with it, and its
+// value moves to its heir; where another does, the series goes on and keeps the
+// value, for a counter that is shown never goes down.
+func (s *state) retire(sensor *sensor, l *log, r *row) {
+	delete(l.rows, r.key)
+	s.rows--
+	for _, p := range r.parts {
+		if p == nil {
+			break
+		}
+		p.rows--
+		if p.series.rows--; p.series.rows == 0 && p.series.sum == nil {
+			s.bequeath(sensor, p.series)
+		}
+	}
+}
+
+// bequeath ends a series. Its value moves to its heir, log by log, so that a
+// snapshot can still replace what its log added.
+func (s *state) bequeath(sensor *sensor, from *series) {
+	if k := from.heir(); k != nil && !from.counts.zero() {
+		s.scratch = appendLabels(s.scratch[:0], sensor.id, from.group.id, k)
+		heir := from.group.at(s.scratch, k)
+		if heir == from {
+			return
+		}
+		heir.counts.merge(&from.counts)
+		for _, l := range sensor.logs {
+			p := l.parts[from]
+			if p == nil {
+				continue
+			}
+			to := l.parts[heir]
+			if to == nil {
+				to = &part{series: heir}
+				l.parts[heir] = to
+			}
+			to.counts.merge(&p.counts)
+		}
+	}
+	for _, l := range sensor.logs {
+		delete(l.parts, from)
+	}
+	from.group.remove(from)
+}

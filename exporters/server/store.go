@@ -1,0 +1,76 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/netmon-sensor/netmon/proto/netmonpb"
+)
+
+// store keeps, for every sensor and each of its logs, the effect of windows
+// 1..w of that log, and nothing else: what is applied is always a prefix.
+// Messages were validated before; they are read-only and not kept.
+type store interface {
+	// apply adds window w+1 in one step together with the new w. A window at or
+	// below w changes nothing and is acknowledged. Errors are a *refusal.
+	apply(ctx context.Context, w *netmonpb.Window) (ack, error)
+
+	// install replaces what is held of the snapshot's log in one step, if the
+	// snapshot is newer.
+	install(ctx context.Context, s *netmonpb.Snapshot) (ack, error)
+
+	// read calls f with one consistent state that does not change until f
+	// returns. Writers wait meanwhile, so f must not wait for anybody.
+	read(f func(*state))
+
+	// ready says why the store cannot be relied on at the moment, or nil.
+	ready() error
+
+	close() error
+}
+
+// ack says what the store holds of a log.
+type ack struct {
+	watermark uint64
+	applied   bool // false: held already
+}
+
+// code says why something is refused. It is part of the API.
+type code string
+
+const (
+	codeInvalid          code = "INVALID_REQUEST"
+	codeTooLarge         code = "TOO_LARGE"
+	codeUnsupported      code = "UNSUPPORTED_MEDIA_TYPE"
+	codeUnknownLog       code = "UNKNOWN_LOG"
+	codeOutOfSequence    code = "OUT_OF_SEQUENCE"
+	codeConflict         code = "CONFLICT"
+	codeNotFound         code = "NOT_FOUND"
+	codeMethodNotAllowed code = "METHOD_NOT_ALLOWED"
+	codeInternal         code = "INTERNAL_ERROR"
+)
+
+// refusal is an answer to a window or snapshot that was not taken. Nothing has
+// changed then.
+type refusal struct {
+	code     code
+	message  string
+	expected uint64 // codeOutOfSequence: the sequence that would be taken
+	// again: the same refusal was given before; it is counted, not logged.
+	again bool
+}
+
+func (r *refusal) Error() string { return r.message }
+
+func refuse(c code, format string, args ...any) *refusal {
+	return &refusal{code: c, message: fmt.Sprintf(format, args...)}
+}
+
+// limits bound a store. Reaching a bound on rows loses detail, never totals.
+type limits struct {
+	sensors       int
+	rowsPerSensor int
+	rows          int
+	forgetAfter   time.Duration // 0: never
+}
