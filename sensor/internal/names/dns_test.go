@@ -127,6 +127,22 @@ func TestFactsSayToWhom(t *testing.T) {
 	}
 }
 
+func TestNoSlot(t *testing.T) {
+	o := NewObserver(DefaultLimits())
+	p := answerTo(pack(t, response(t, "a.example", "a.example. 1 A 192.0.2.1")))
+	p.Slot = NoSlot
+	o.UDP(p)
+	p = datagramOf(0, mustHex(rfc9001Initial))
+	p.Slot, p.DstPort = NoSlot, 53
+	o.UDP(p)
+	p = newTCP().packet(0, 0, []byte("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"))
+	p.Slot, p.DstPort = NoSlot, 53
+	o.TCP(p)
+	if h := wantFacts(t, o, "192.0.2.1 a.example"); len(h.Owns) != 0 {
+		t.Errorf("own names %q of no flow", ownNames(h))
+	}
+}
+
 func TestMDNS(t *testing.T) {
 	m := response(t, "p.local", "p.local. 1 PTR q.local.", "--", "h.local. 1 A 192.0.2.9")
 	m.Extra[0].Header().Class |= 1 << 15 // flush

@@ -76,6 +76,10 @@ type Stats struct {
 	FactsOverflowed          uint64 // answers beyond the bound of one epoch
 }
 
+// NoSlot is the Slot of a packet that belongs to no flow: a DNS message in it is
+// learned from, but it can show no own name. TCP needs a flow and ignores it.
+const NoSlot = ^uint32(0)
+
 // Packet is what the Observer needs to know of a TCP or UDP packet.
 type Packet struct {
 	Src, Dst         [16]byte // IPv4 in mapped form

@@ -52,7 +52,7 @@ func NewObserver(limits Limits) *Observer {
 // with payload from or to port 53, whether decided or not. It says whether the
 // flow is decided: it showed its own name, or will never show one.
 func (o *Observer) TCP(p *Packet) (decided bool) {
-	if p.PayloadLength == 0 && !p.SYN {
+	if p.PayloadLength == 0 && !p.SYN || p.Slot == NoSlot {
 		return false
 	}
 	if p.SrcPort != 53 && p.DstPort != 53 {
@@ -81,7 +81,7 @@ func (o *Observer) UDP(p *Packet) (decided bool) {
 	if isDNSPort(p.SrcPort) || isDNSPort(p.DstPort) {
 		o.message(p, p.Payload, p.PayloadLength, 17)
 	}
-	return o.quic(p)
+	return p.Slot != NoSlot && o.quic(p)
 }
 
 func isDNSPort(port uint16) bool { return port == 53 || port == 5353 }
