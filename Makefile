@@ -65,7 +65,7 @@ bench: compiler ## time and allocations of everything on the way of a packet
 .PHONY: proto
 proto: ## check the wire contract and generate its Go code (installs buf from npm in .cache/)
 	@mkdir -p $(CACHE)/bin
-	@test -d $(BUF)/node_modules || npm install --prefix $(BUF) --ignore-scripts --no-audit --no-fund --silent @bufbuild/buf@$(BUF_VERSION)
+	@ls $(BUF)/node_modules/@bufbuild/buf-linux-*/bin/buf >/dev/null 2>&1 || npm install --prefix $(BUF) --ignore-scripts --no-audit --no-fund --silent @bufbuild/buf@$(BUF_VERSION)
 	go -C tools build -o $(CACHE)/bin/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	@buf=$$(echo $(BUF)/node_modules/@bufbuild/buf-linux-*/bin/buf); export PATH=$(CACHE)/bin:$$PATH; \
 		cd proto; set -x; "$$buf" lint; "$$buf" generate; gofmt -w netmonpb
