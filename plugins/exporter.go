@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -87,6 +88,14 @@ type Host struct {
 
 	// Bound may be called in Start with the addresses that were really bound.
 	Bound func(addresses ...string)
+}
+
+// Path resolves a path of the configuration: a relative one starts at BaseDir.
+func (h Host) Path(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(h.BaseDir, path)
 }
 
 // ErrBusy is wrapped by an error of Start that says: what I need is held by the

@@ -820,6 +820,7 @@ type ConfigureResponse struct {
 	// What was really bound, ":0" resolved.
 	ListenAddresses []string `protobuf:"bytes,2,rep,name=listen_addresses,json=listenAddresses,proto3" json:"listen_addresses,omitempty"`
 	// The plugin holds windows 1..held of this log, from an earlier life. 0: none.
+	// After a refused configuration it is about the one that stays in use.
 	Held          uint64 `protobuf:"varint,3,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1044,7 +1045,8 @@ type ExportResponse_Acknowledged struct {
 }
 
 type ExportResponse_Rewind struct {
-	// Go on after this sequence; 0 asks for a snapshot.
+	// Go on after this sequence; 0 asks for a snapshot. It is the last answer:
+	// what is in flight is void, and the host opens another stream.
 	Rewind uint64 `protobuf:"varint,2,opt,name=rewind,proto3,oneof"`
 }
 
