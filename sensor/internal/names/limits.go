@@ -3,8 +3,8 @@ package names
 // Limits bounds what an Observer may hold. Reaching one loses names, never
 // packets, and is counted in Stats.
 type Limits struct {
-	// HeadFlows is how many TCP flows, and as many QUIC flows, may be under
-	// observation. The oldest gives way.
+	// HeadFlows is how many TCP flows, and an eighth as many QUIC flows, may be
+	// under observation. The oldest gives way.
 	HeadFlows int
 	// HeadBytes is the memory for first bytes of TCP flows that did not come in
 	// one piece, and as much again for QUIC.
@@ -30,7 +30,8 @@ type Limits struct {
 	Patient bool
 }
 
-// DefaultLimits is for a live shard: at most about 60 MB.
+// DefaultLimits is for a live shard: some 80 MB where every bound is reached at
+// once, next to nothing without a flood.
 func DefaultLimits() Limits {
 	return Limits{
 		HeadFlows:       65536,

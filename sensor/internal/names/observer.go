@@ -37,7 +37,7 @@ func NewObserver(limits Limits) *Observer {
 		limits:    limits,
 		heads:     newFIFO[uint32, head](limits.HeadFlows),
 		headArena: arena{limit: limits.HeadBytes},
-		quics:     newFIFO[uint32, quicFlow](limits.HeadFlows),
+		quics:     newFIFO[uint32, quicFlow](max(limits.HeadFlows/8, 1)),
 		quicArena: arena{limit: limits.HeadBytes},
 		streams:   newFIFO[uint32, dnsStream](limits.DNSStreams),
 		fragments: newFIFO[fragmentKey, datagram](limits.DNSFragments),
