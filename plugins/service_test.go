@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -474,5 +476,24 @@ func TestProblemIsAnError(t *testing.T) {
 	ds := diagnosticsOf(fmt.Errorf("start: %w", p))
 	if len(ds) != 1 || ds[0].Summary != "start: Bad: Very." || ds[0].Detail != "" {
 		t.Fatal(ds)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	var out strings.Builder
+	explain(&out, Plugin{Type: "script", Version: "1.0", Summary: "Does as it is told.", New: func() Exporter { return &script{} }})
+	for _, want := range []string{"netmon-exporter-script 1.0: Does as it is told\n", "not started by hand",
+		"exporter \"script\" {", "name = \"\" # Name of the instance.\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q lacks %q", out.String(), want)
+		}
+	}
+}
+
+func TestMainByHand(t *testing.T) {
+	var got []string
+	code := Main(Plugin{Type: "script", Standalone: func(args []string) int { got = args; return 7 }})
+	if code != 7 || len(got) != len(os.Args)-1 {
+		t.Fatalf("%d, %q", code, got)
 	}
 }

@@ -23,6 +23,7 @@ func (b *bench) wantReceived(want ...string) {
 }
 
 func TestDelivers(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter")
 	b.start()
 	if s := b.sink.Status(); s.State != Running || s.Version != "1.2.3" || s.Restarts != 0 || !slices.Equal(s.Listen, []string{"127.0.0.1:4711"}) {
@@ -42,6 +43,7 @@ func TestDelivers(t *testing.T) {
 }
 
 func TestGoesOnAtTheCursor(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter")
 	b.log.append(6, 1)
 	b.log.cursors["test"] = 4
@@ -51,6 +53,7 @@ func TestGoesOnAtTheCursor(t *testing.T) {
 }
 
 func TestLargeWindow(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter")
 	b.start()
 	b.log.append(1, 120_000) // more than 5 MiB
@@ -64,6 +67,7 @@ func TestLargeWindow(t *testing.T) {
 // A crash, before or after the window was written, loses and doubles nothing at
 // an exporter that knows what it has.
 func TestCrashInExport(t *testing.T) {
+	t.Parallel()
 	for _, fail := range []string{"crash before", "crash after"} {
 		t.Run(fail, func(t *testing.T) {
 			t.Parallel()
@@ -87,6 +91,7 @@ func TestCrashInExport(t *testing.T) {
 }
 
 func TestCrashInConfigure(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter", with("fail", "configure"), once)
 	err := b.sink.Start(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "exit status 4") || !strings.Contains(err.Error(), "dying in Configure") {
@@ -101,6 +106,7 @@ func TestCrashInConfigure(t *testing.T) {
 }
 
 func TestHangInExport(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter", with("fail", "hang"), with("at", 3))
 	other := newBench(t, "exporter", func(o *bench) { o.log, o.options.Label = b.log, "other" })
 	if err := errors.Join(b.sink.Start(t.Context()), other.sink.Start(t.Context())); err != nil {
@@ -127,6 +133,7 @@ func TestHangInExport(t *testing.T) {
 }
 
 func TestRewind(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter", with("fail", "rewind"), with("at", 5), once)
 	b.start()
 	b.log.append(8, 1)
@@ -139,6 +146,7 @@ func TestRewind(t *testing.T) {
 }
 
 func TestSnapshotFirst(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "cumulative")
 	b.log.append(10, 1)
 	b.log.fold(4)
@@ -171,6 +179,7 @@ func TestSnapshotFirst(t *testing.T) {
 
 // An exporter without snapshots loses what was folded, no window more.
 func TestSkipsWhatWasFolded(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter")
 	b.log.append(10, 1)
 	b.log.fold(4)
@@ -183,6 +192,7 @@ func TestSkipsWhatWasFolded(t *testing.T) {
 }
 
 func TestKeeperAheadOfTheLog(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "keeper")
 	if err := os.WriteFile(b.out, []byte("window 99 rows 1\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -195,6 +205,7 @@ func TestKeeperAheadOfTheLog(t *testing.T) {
 }
 
 func TestProtocolError(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "liar")
 	b.start()
 	pid := b.sink.Status().PID
@@ -209,6 +220,7 @@ func TestProtocolError(t *testing.T) {
 }
 
 func TestFrozenPlugin(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter")
 	b.sink.limits.healthEvery, b.sink.limits.healthTimeout = 50*time.Millisecond, 500*time.Millisecond
 	b.start()
@@ -229,6 +241,7 @@ func TestFrozenPlugin(t *testing.T) {
 }
 
 func TestRefusesToStop(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter", with("fail", "stop"))
 	b.sink.limits.stop = 300 * time.Millisecond
 	b.start()
@@ -241,7 +254,45 @@ func TestRefusesToStop(t *testing.T) {
 	}
 }
 
+// A service manager signals everybody at once; exporters wait for the sensor.
+func TestSignalsAreTheSensors(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "exporter")
+	b.start()
+	pid := b.sink.Status().PID
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		if err := syscall.Kill(pid, signal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.log.append(5, 1)
+	b.finish()
+	b.wantReceived(append(windows(1, 5), "stop 0")...)
+	if s := b.sink.Status(); s.Restarts != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Where no death signal reaches it, an exporter notices that nobody speaks to it.
+func TestExporterWithoutStreamEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
+	t.Parallel()
+	b := newBench(t, "exporter")
+	if err := b.sink.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pid := b.sink.Status().PID
+	b.sink.live.link.cancel()
+	await(t, "the exporter is gone", 20*time.Second, func() bool { return !alive(pid) })
+	b.wantReceived("stop 0")
+	b.sink.Close()
+	b.left()
+}
+
 func TestChildrenDieToo(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter", with("fail", "child"), once)
 	b.start()
 	text, err := os.ReadFile(b.settings["once"].(string))
@@ -262,6 +313,7 @@ func TestChildrenDieToo(t *testing.T) {
 }
 
 func TestChecksumHoldsOverRestarts(t *testing.T) {
+	t.Parallel()
 	sum := func(path string) string {
 		f, err := os.Open(path)
 		if err != nil {
@@ -297,6 +349,7 @@ func TestChecksumHoldsOverRestarts(t *testing.T) {
 }
 
 func TestProblemsInTheSettings(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter", with("problem", "Bad colour"))
 	for name, f := range map[string]func(context.Context) error{"check": b.sink.Check, "start": b.sink.Start} {
 		if err := f(t.Context()); err == nil || err.Error() != "netmon.hcl: problem: Bad colour" {
@@ -319,6 +372,7 @@ func TestProblemsInTheSettings(t *testing.T) {
 }
 
 func TestReload(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter")
 	b.start()
 	b.log.append(3, 1)
@@ -352,6 +406,7 @@ func TestReload(t *testing.T) {
 
 // Settings that repair an exporter that does not start are taken at once.
 func TestReloadWhileWaiting(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, "exporter", with("problem", "Bad colour"))
 	b.run()
 	b.log.append(2, 1)
