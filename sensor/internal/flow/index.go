@@ -1,5 +1,7 @@
 package flow
 
+import "unsafe"
+
 // An index finds slots by hash. It is an extendible hash table: a directory of
 // segments, each open addressing with linear probing over one run of memory.
 // A segment that is three quarters full is split in two, which moves at most
@@ -54,6 +56,11 @@ func after(i uint32) uint32 {
 // segment returns the one segment where a hash may stand.
 func (x *index) segment(hash uint32) *segment {
 	return x.directory[uint64(hash)>>((32-x.depth)&63)]
+}
+
+// prefetch asks for the line where probing for a hash starts.
+func (x *index) prefetch(hash uint32) {
+	prefetch(unsafe.Pointer(&x.segment(hash).entries[home(hash)]))
 }
 
 // reset makes the index an empty one.

@@ -32,23 +32,25 @@ type key6 struct {
 	rest        uint64 // ports of a and b, interface, protocol
 }
 
-// keys4 returns the key of h with its source as the initiator, and with its
-// destination.
-func keys4(h *packet.Header, iface uint16) (fromSource, fromDestination key4) {
+// keys are those of a packet's flow, by who of the two is its initiator. They
+// are passed by pointer, since two of IPv6 do not fit the registers.
+type keys[K key] struct{ src, dst K }
+
+func keys4(k *keys[key4], h *packet.Header, iface uint16) {
 	src := uint64(binary.BigEndian.Uint32(h.Src[12:]))<<32 | uint64(h.SrcPort)<<16
 	dst := uint64(binary.BigEndian.Uint32(h.Dst[12:]))<<32 | uint64(h.DstPort)<<16
 	i, p := uint64(iface), uint64(h.Protocol)
-	return key4{src | i, dst | p}, key4{dst | i, src | p}
+	k.src.a, k.src.b = src|i, dst|p
+	k.dst.a, k.dst.b = dst|i, src|p
 }
 
-// keys6 is the same for IPv6.
-func keys6(h *packet.Header, iface uint16) (fromSource, fromDestination key6) {
-	src, dst := binary.BigEndian.Uint64(h.Src[:]), binary.BigEndian.Uint64(h.Dst[:])
-	srcLow, dstLow := binary.BigEndian.Uint64(h.Src[8:]), binary.BigEndian.Uint64(h.Dst[8:])
+func keys6(k *keys[key6], h *packet.Header, iface uint16) {
+	srcHigh, srcLow := binary.BigEndian.Uint64(h.Src[:]), binary.BigEndian.Uint64(h.Src[8:])
+	dstHigh, dstLow := binary.BigEndian.Uint64(h.Dst[:]), binary.BigEndian.Uint64(h.Dst[8:])
 	s, d := uint64(h.SrcPort), uint64(h.DstPort)
 	rest := uint64(iface)<<16 | uint64(h.Protocol)
-	return key6{src, srcLow, dst, dstLow, s<<48 | d<<32 | rest},
-		key6{dst, dstLow, src, srcLow, d<<48 | s<<32 | rest}
+	k.src.aHigh, k.src.aLow, k.src.bHigh, k.src.bLow, k.src.rest = srcHigh, srcLow, dstHigh, dstLow, s<<48|d<<32|rest
+	k.dst.aHigh, k.dst.aLow, k.dst.bHigh, k.dst.bLow, k.dst.rest = dstHigh, dstLow, srcHigh, srcLow, d<<48|s<<32|rest
 }
 
 func (k key4) protocol() uint8 { return uint8(k.b) }
@@ -92,7 +94,9 @@ func (k key4) hash(s *seed) uint32 {
 	return finish(mix(lo<<16|k.a&0xffff^s[0], hi<<16|k.b&0xffff^s[1]))
 }
 
-func (k key6) hash(s *seed) uint32 {
+func (k key6) hash(s *seed) uint32 { return hash6(&k, s) }
+
+func hash6(k *key6, s *seed) uint32 {
 	a := mix(k.aHigh^s[0], k.aLow^s[1]) + k.rest>>48*oddA
 	b := mix(k.bHigh^s[0], k.bLow^s[1]) + k.rest>>32&0xffff*oddA
 	return finish(mix(a+b^s[2], a^b^k.rest<<32^s[3]))

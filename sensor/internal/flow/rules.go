@@ -12,9 +12,8 @@ func isSYN(h *packet.Header) bool {
 	return h.TCP && h.TCPFlags&(packet.SYN|packet.ACK) == packet.SYN
 }
 
-// over tells whether a packet of a live flow's key begins another flow. src is
-// the packet's key with its source as the initiator.
-func (f *family[K]) over(slot uint32, s *state[K], a *arrival, src *K) bool {
+// over tells whether a packet of a live flow's key begins another flow.
+func (f *family[K]) over(slot uint32, s *state[K], a *arrival, k *keys[K]) bool {
 	// Time that goes back is no gap, and a gap may be longer than int64 holds.
 	if a.time > s.last && uint64(a.time)-uint64(s.last) > uint64(idle(a.h.Protocol)) {
 		return true
@@ -24,7 +23,7 @@ func (f *family[K]) over(slot uint32, s *state[K], a *arrival, src *K) bool {
 	}
 	c, i := f.at(slot)
 	o := &c.origins[i]
-	if s.key == *src {
+	if s.key == k.src {
 		return s.marks&markISN == 0 || a.h.Seq != o.isn
 	}
 	if s.marks&markReplyISN != 0 {

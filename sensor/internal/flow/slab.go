@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	chunkShift = 12
+	chunkShift = 11
 	chunkSlots = 1 << chunkShift
 )
 
@@ -80,14 +80,13 @@ func (f *family[K]) has(slot uint32) bool {
 	return n < uint32(len(f.chunks)) && f.chunks[n] != nil
 }
 
-// find returns the slot of the live flow that has one of two keys, or noSlot.
-func (f *family[K]) find(hash uint32, one, other *K) (uint32, *state[K]) {
-	s := f.index.segment(hash)
-	for i := home(hash); s.entries[i] != 0; i = after(i) {
-		if e := s.entries[i]; e.hash() == hash {
-			c, n := f.at(e.slot())
-			if st := &c.states[n]; st.key == *one || st.key == *other {
-				return e.slot(), st
+// find returns the live flow that has one of two keys, or noSlot.
+func (f *family[K]) find(hash uint32, k *keys[K]) (uint32, *state[K]) {
+	seg := f.index.segment(hash)
+	for i := home(hash); seg.entries[i] != 0; i = after(i) {
+		if e := seg.entries[i]; e.hash() == hash {
+			if s := f.state(e.slot()); s.key == k.src || s.key == k.dst {
+				return e.slot(), s
 			}
 		}
 	}
@@ -97,18 +96,21 @@ func (f *family[K]) find(hash uint32, one, other *K) (uint32, *state[K]) {
 // noSlot is beyond every slot.
 const noSlot = math.MaxUint32
 
-// touch reads what find will read but compares no keys, so the processor can go
-// on while memory answers. The result only keeps the compiler from leaving the
-// reads out.
-func (f *family[K]) touch(hash uint32) marks {
-	s := f.index.segment(hash)
-	for i := home(hash); s.entries[i] != 0; i = after(i) {
-		if e := s.entries[i]; e.hash() == hash {
-			c, n := f.at(e.slot())
-			return c.states[n].marks
+const cacheLine = 64
+
+// prefetch asks for the state that find will most likely return.
+func (f *family[K]) prefetch(hash uint32) {
+	seg := f.index.segment(hash)
+	for i := home(hash); seg.entries[i] != 0; i = after(i) {
+		if e := seg.entries[i]; e.hash() == hash {
+			s := f.state(e.slot())
+			prefetch(unsafe.Pointer(&s.key))
+			if unsafe.Sizeof(*s) > cacheLine {
+				prefetch(unsafe.Pointer(&s.application)) // the last field
+			}
+			return
 		}
 	}
-	return 0
 }
 
 // take makes a free slot live and returns it.

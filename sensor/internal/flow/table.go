@@ -37,7 +37,7 @@ type Options struct {
 }
 
 // Table holds the live flows of one shard. All its methods are for the shard's
-// goroutine. Its memory is free of pointers, grows and shrinks in chunks of 4096
+// goroutine. Its memory is free of pointers, grows and shrinks in chunks of 2048
 // flows, and is at most 128 bytes per flow of IPv4.
 type Table struct {
 	options   Options
@@ -48,7 +48,7 @@ type Table struct {
 	fragments fragments
 	waiting   int    // ended flows that the next harvest gives out
 	born      uint32 // generation of the newest flow
-	touched   marks  // see family.touch
+	touched   touchQueue
 	stats     Stats
 }
 
@@ -89,40 +89,85 @@ func New(o Options) *Table {
 	return t
 }
 
-// Touch stores the hash of the packet's key in h and reads what Add will need,
-// so that the cache misses of a batch overlap. It must come before Add.
+// Touch stores the hash of the packet's key in h and asks for the memory that
+// Add will need, so that the cache misses of a batch overlap. It must come
+// before Add; in batches, all Touches before the first Add.
 func (t *Table) Touch(h *packet.Header, iface uint16) {
 	if h.Version == 4 {
-		k, _ := keys4(h, iface)
-		hash := k.hash(&t.seed)
+		var k keys[key4]
+		keys4(&k, h, iface)
+		hash := k.src.hash(&t.seed)
 		h.Hash = uint64(hash)
-		t.touched |= t.v4.touch(hash)
+		t.v4.index.prefetch(hash)
 	} else {
-		k, _ := keys6(h, iface)
-		hash := k.hash(&t.seed)
+		var k keys[key6]
+		keys6(&k, h, iface)
+		hash := hash6(&k.src, &t.seed)
 		h.Hash = uint64(hash)
-		t.touched |= t.v6.touch(hash)
+		t.v6.index.prefetch(hash)
 	}
+	t.touched.push(h.Hash<<8 | uint64(h.Version))
+	if t.touched.len() > touchAhead {
+		t.touchNext()
+	}
+}
+
+// touchAhead is how many packets later the line of the index has come that Touch
+// asked for, so that the state it names can be asked for.
+const touchAhead = 8
+
+// touchNext asks for the state of the flow of the oldest packet touched.
+func (t *Table) touchNext() {
+	if x := t.touched.pop(); uint8(x) == 4 {
+		t.v4.prefetch(uint32(x >> 8))
+	} else {
+		t.v6.prefetch(uint32(x >> 8))
+	}
+}
+
+// A touchQueue holds hash and version of the packets touched last.
+type touchQueue struct {
+	items      [2 * touchAhead]uint64
+	head, tail uint32
+}
+
+func (q *touchQueue) len() uint32 { return q.head - q.tail }
+
+func (q *touchQueue) push(x uint64) {
+	q.items[q.head%uint32(len(q.items))] = x
+	q.head++
+}
+
+func (q *touchQueue) pop() uint64 {
+	q.tail++
+	return q.items[(q.tail-1)%uint32(len(q.items))]
 }
 
 // Add counts a packet in its flow. Later fragments get protocol and ports of
 // their first fragment, in h too. time is the packet's, in Unix nanoseconds;
 // order its place among the packets of all shards.
-func (t *Table) Add(h *packet.Header, iface uint16, time int64, order uint64) Result {
+func (t *Table) Add(h *packet.Header, iface uint16, time int64, order uint64) (r Result) {
 	if h.Fragment != packet.Whole && t.fragments.resolve(h, iface, time) {
 		t.Touch(h, iface)
 	}
-	a := arrival{h: h, iface: iface, time: time, order: order, syn: isSYN(h)}
-	if r, ok := t.add(&a); ok {
-		return r
+	if t.touched.len() > 0 {
+		t.touchNext()
 	}
-	// No room: count it in the flow of what found none.
-	t.stats.Overflowed++
-	other := packet.Header{Version: h.Version, Protocol: h.Protocol, Bytes: h.Bytes}
-	t.Touch(&other, iface)
-	a.h, a.syn, a.forced = &other, false, true
-	r, _ := t.add(&a)
+	var a arrival // field by field: a literal is built elsewhere and copied
+	a.h, a.iface, a.time, a.order = h, iface, time, order
+	a.syn = isSYN(h)
+	if !t.add(&a, &r) {
+		t.addOther(&a, &r)
+	}
 	return r
+}
+
+// addOther counts a packet that found no room in the flow of all those.
+func (t *Table) addOther(a *arrival, r *Result) {
+	t.stats.Overflowed++
+	h := packet.Header{Version: a.h.Version, Protocol: a.h.Protocol, Bytes: a.h.Bytes}
+	t.Touch(&h, a.iface)
+	t.add(&arrival{h: &h, iface: a.iface, time: a.time, order: a.order, forced: true}, r)
 }
 
 // An arrival is a packet on its way into the table.
@@ -135,21 +180,22 @@ type arrival struct {
 	forced bool // needs no room
 }
 
-func (t *Table) add(a *arrival) (Result, bool) {
+func (t *Table) add(a *arrival, r *Result) bool {
 	if a.h.Version == 4 {
-		src, dst := keys4(a.h, a.iface)
-		return add(t, &t.v4, a, src, dst)
+		var k keys[key4]
+		keys4(&k, a.h, a.iface)
+		return add(t, &t.v4, a, &k, r)
 	}
-	src, dst := keys6(a.h, a.iface)
-	return add(t, &t.v6, a, src, dst)
+	var k keys[key6]
+	keys6(&k, a.h, a.iface)
+	return add(t, &t.v6, a, &k, r)
 }
 
-// add counts a packet whose flow has the key src where the packet's source is
-// the initiator, else dst. It counts nothing and returns false where a new flow
+// add counts a packet. It counts nothing and returns false where a new flow
 // would need room and there is none.
-func add[K key](t *Table, f *family[K], a *arrival, src, dst K) (Result, bool) {
-	slot, s := f.find(uint32(a.h.Hash), &src, &dst)
-	if s != nil && f.over(slot, s, a, &src) {
+func add[K key](t *Table, f *family[K], a *arrival, k *keys[K], r *Result) bool {
+	slot, s := f.find(uint32(a.h.Hash), k)
+	if s != nil && f.over(slot, s, a, k) {
 		if t.canWait() {
 			end(t, f, slot)
 			s = nil
@@ -157,16 +203,16 @@ func add[K key](t *Table, f *family[K], a *arrival, src, dst K) (Result, bool) {
 			t.stats.Overflowed++ // and stays in the flow that is over
 		}
 	}
-	born := s == nil
-	if born {
+	r.Born = s == nil
+	if r.Born {
 		if !a.forced && !t.makeRoom() {
-			return Result{}, false
+			return false
 		}
-		slot, s = begin(t, f, a, src, dst)
+		slot, s = begin(t, f, a, k)
 	}
 
 	direction := 0
-	if s.key != src {
+	if s.key != k.src {
 		direction = 1
 	}
 	s.packets[direction]++
@@ -179,14 +225,14 @@ func add[K key](t *Table, f *family[K], a *arrival, src, dst K) (Result, bool) {
 		c, i := f.at(slot)
 		c.touch(i)
 	}
-	return Result{
-		Slot: slot, Generation: s.generation, Born: born,
-		FromInitiator: direction == 0, Undecided: s.marks&markDecided == 0,
-	}, true
+	r.Slot, r.Generation = slot, s.generation
+	r.FromInitiator = direction == 0
+	r.Undecided = s.marks&markDecided == 0
+	return true
 }
 
 // begin makes a new flow without counters.
-func begin[K key](t *Table, f *family[K], a *arrival, src, dst K) (uint32, *state[K]) {
+func begin[K key](t *Table, f *family[K], a *arrival, k *keys[K]) (uint32, *state[K]) {
 	slot := f.take(&t.numbers)
 	f.index.insert(uint32(a.h.Hash), slot)
 	t.stats.Born++
@@ -196,9 +242,9 @@ func begin[K key](t *Table, f *family[K], a *arrival, src, dst K) (uint32, *stat
 
 	c, i := f.at(slot)
 	s := &c.states[i]
-	*s = state[K]{key: src, last: a.time, generation: t.born}
+	*s = state[K]{key: k.src, last: a.time, generation: t.born}
 	if !sourceInitiates(a) {
-		s.key = dst
+		s.key = k.dst
 	}
 	if !mayShowName(a.h) {
 		s.marks = markDecided
