@@ -1,6 +1,7 @@
 package export
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -31,12 +32,19 @@ func environment(host []string, block map[string]string, level hclog.Level) []st
 	return env
 }
 
+// maxRuntimeDir leaves room, in the 107 bytes of a socket's address, for what
+// go-plugin appends: /plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN.
+const maxRuntimeDir = 107 - 38
+
 // runtimeDir is where the sockets of plugins go; each has a directory of its own
 // in it that nobody else may enter.
 func runtimeDir(o Options) (string, error) {
 	dir := o.RuntimeDir
 	if dir == "" {
 		return os.TempDir(), nil
+	}
+	if len(dir) > maxRuntimeDir {
+		return "", fmt.Errorf("%s has more than %d bytes, a socket in it would have no address", dir, maxRuntimeDir)
 	}
 	mode := os.FileMode(0o700)
 	if o.User != "" {

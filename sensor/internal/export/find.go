@@ -1,6 +1,8 @@
 package export
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	goplugin "github.com/hashicorp/go-plugin"
 )
 
 // Find returns the program of an exporter type: command where it is set, else
@@ -60,6 +64,29 @@ func inspect(path string) error {
 	dir := filepath.Dir(path)
 	if info, err := os.Stat(dir); err == nil && info.Mode()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
 		return fmt.Errorf("plugin %s stands in a directory where everybody may put another in its place: chmod o-w %s", path, dir)
+	}
+	return nil
+}
+
+// verify compares the file with its checksum, "sha256:" and hexadecimal digits.
+// The value that go-plugin compares with is used up by one comparison, hence a
+// new one at every start.
+func verify(path, checksum string) error {
+	if checksum == "" {
+		return nil
+	}
+	digits, ok := strings.CutPrefix(checksum, "sha256:")
+	want, err := hex.DecodeString(digits)
+	if !ok || err != nil || len(want) != sha256.Size {
+		return fmt.Errorf("checksum %q of plugin %s: want sha256: and 64 hexadecimal digits", checksum, path)
+	}
+	hash := sha256.New()
+	secure := goplugin.SecureConfig{Checksum: want, Hash: hash}
+	switch same, err := secure.Check(path); {
+	case err != nil:
+		return fmt.Errorf("checksum of plugin %s: %w", path, err)
+	case !same:
+		return fmt.Errorf("plugin %s is not the file its checksum is of: it has sha256:%x", path, hash.Sum(nil))
 	}
 	return nil
 }

@@ -420,7 +420,12 @@ func newBench(t *testing.T, part string, change ...func(*bench)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	// Not t.TempDir, whose name is too long for sockets.
+	dir, err := os.MkdirTemp("", "export")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	b := &bench{t: t, log: newMemory(), lines: &buffer{}, out: filepath.Join(dir, "out"), ran: make(chan error, 1)}
 	b.settings = testSettings{"file": b.out}
 	b.options = Options{

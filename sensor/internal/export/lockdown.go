@@ -8,10 +8,9 @@ import (
 )
 
 // lockDown ties the goroutine to its thread and gives up, for that thread and
-// what it starts, what a plugin must not have. Nothing here can fail in a way
-// that matters: a sensor without the right to drop a capability has none to pass
-// on, for without an ambient or a bounded set a program that is run starts
-// with none.
+// what it starts, what a plugin must not have. Errors do not matter: a sensor that
+// may not drop a capability from its bounding set is not root, and what it starts
+// then has none once the ambient set is empty.
 func lockDown() {
 	runtime.LockOSThread()
 	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)

@@ -3,14 +3,11 @@ package export
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +15,6 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	goplugrunner "github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -145,29 +141,6 @@ func (r *runner) sockets(dir string) *goplugin.UnixSocketConfig {
 	return c
 }
 
-// verify compares the file with its checksum, "sha256:" and hexadecimal digits.
-// The value that go-plugin compares with is used up by one comparison, hence a
-// new one at every start.
-func verify(path, checksum string) error {
-	if checksum == "" {
-		return nil
-	}
-	digits, ok := strings.CutPrefix(checksum, "sha256:")
-	want, err := hex.DecodeString(digits)
-	if !ok || err != nil || len(want) != sha256.Size {
-		return fmt.Errorf("checksum %q of plugin %s: want sha256: and 64 hexadecimal digits", checksum, path)
-	}
-	hash := sha256.New()
-	secure := goplugin.SecureConfig{Checksum: want, Hash: hash}
-	switch same, err := secure.Check(path); {
-	case err != nil:
-		return fmt.Errorf("checksum of plugin %s: %w", path, err)
-	case !same:
-		return fmt.Errorf("plugin %s is not the file its checksum is of: it has sha256:%x", path, hash.Sum(nil))
-	}
-	return nil
-}
-
 func (p *process) connect(ctx context.Context, o Options) error {
 	if _, err := p.client.Start(); err != nil {
 		return p.explainStart(ctx, err)
@@ -193,68 +166,6 @@ func (p *process) connect(ctx context.Context, o Options) error {
 	}
 	go p.watch()
 	return nil
-}
-
-// explainStart says why there was no handshake; go-plugin's own words are for
-// those who know go-plugin.
-func (p *process) explainStart(ctx context.Context, err error) error {
-	r := p.runner
-	r.mu.Lock()
-	first, spoke := r.first, r.spoke
-	r.mu.Unlock()
-	parts := strings.Split(first, "|")
-	switch {
-	case isHandshake(first) && parts[1] != strconv.Itoa(plugins.ProtocolVersion):
-		return fmt.Errorf("it speaks version %s of the exporter protocol, this sensor version %d: install an exporter of the sensor's release",
-			parts[1], plugins.ProtocolVersion)
-	case isHandshake(first):
-		return err
-	case spoke:
-		return fmt.Errorf("it printed %q where the handshake belongs: it is no exporter, or prints to standard output before plugins.Serve", clip(first))
-	}
-	return p.explain(ctx, err)
-}
-
-// explain prefers the reason why a call failed to how it failed.
-func (p *process) explain(ctx context.Context, err error) error {
-	if s, ok := status.FromError(err); !ok || s.Code() == codes.Unavailable {
-		select {
-		case <-p.runner.done:
-		case <-ctx.Done():
-		case <-time.After(time.Second): // a connection breaks before the process is seen to die
-		}
-	}
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case p.ctx.Err() != nil:
-		return context.Cause(p.ctx)
-	case isClosed(p.runner.done):
-		if p.runner.exit != nil && p.runner.ID() == "0" {
-			return p.runner.exit // it never ran
-		}
-		return p.runner.death()
-	}
-	if s, ok := status.FromError(err); ok {
-		return errors.New(clean(s.Message()))
-	}
-	return err
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-func clip(text string) string {
-	if len(text) > 80 {
-		return text[:80] + "..."
-	}
-	return text
 }
 
 // watch kills a process that does not answer, because it is frozen or swapped

@@ -48,6 +48,7 @@ func TestStartFails(t *testing.T) {
 		"absent":      {"", func(b *bench) { b.options.Path += "-absent" }, "no such file"},
 		"no user":     {"", func(b *bench) { b.options.User = "no-such-user-here" }, `user "no-such-user-here" for plugins: no such user`},
 		"no place":    {"", func(b *bench) { b.options.RuntimeDir = "/proc/nothing" }, "directory for the socket"},
+		"long place":  {"", func(b *bench) { b.options.RuntimeDir += strings.Repeat("/long", 20) }, "has more than 69 bytes"},
 		"broken pipe": {"", script("#!/bin/sh\nexec 1>&-\nsleep 60\n"), "the plugin ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -249,7 +250,7 @@ func hostPart() {
 }
 
 func TestHostIsKilled(t *testing.T) {
-	dir := t.TempDir()
+	dir := shared(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
