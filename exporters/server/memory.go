@@ -79,9 +79,7 @@ func (s *state) apply(w *netmonpb.Window) (ack, error) {
 			return ack{}, err
 		}
 	}
-	for _, r := range w.Rows {
-		s.add(sensor, log, r)
-	}
+	s.addAll(sensor, log, w.Rows)
 	s.bury(sensor)
 	s.advance(sensor, log, w.Sequence, w.Chain, w.Ledger, w.EndNs)
 	return ack{log.watermark, true}, nil
@@ -109,9 +107,7 @@ func (s *state) install(p *netmonpb.Snapshot) (ack, error) {
 			return ack{}, err
 		}
 	}
-	for _, r := range p.Rows {
-		s.add(sensor, log, r)
-	}
+	s.addAll(sensor, log, p.Rows)
 	s.prune(sensor)
 	s.bury(sensor)
 	s.advance(sensor, log, p.Sequence, p.Chain, p.Ledger, p.EndNs)

@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 )
 
@@ -92,6 +93,9 @@ func (x *scrape) render(body *bytes.Buffer, format expfmt.Format) error {
 	if err != nil {
 		return fmt.Errorf("gather the server's own metrics: %w", err)
 	}
+	if r.openMetrics {
+		untypeClashes(own)
+	}
 	encoder := expfmt.NewEncoder(body, format)
 	for _, family := range own {
 		if err := encoder.Encode(family); err != nil {
@@ -102,6 +106,25 @@ func (x *scrape) render(body *bytes.Buffer, format expfmt.Format) error {
 		return closer.Close() // # EOF of OpenMetrics
 	}
 	return nil
+}
+
+// untypeClashes changes counters whose name without _total is taken by another
+// family, as go_memstats_alloc_bytes is: OpenMetrics would give both one name.
+func untypeClashes(families []*dto.MetricFamily) {
+	taken := map[string]bool{}
+	for _, f := range families {
+		taken[f.GetName()] = true
+	}
+	for _, f := range families {
+		if f.GetType() != dto.MetricType_COUNTER || !taken[strings.TrimSuffix(f.GetName(), "_total")] {
+			continue
+		}
+		f.Type = dto.MetricType_UNTYPED.Enum()
+		for _, m := range f.Metric {
+			m.Untyped = &dto.Untyped{Value: m.Counter.Value}
+			m.Counter = nil
+		}
+	}
 }
 
 // acceptsGzip reads Accept-Encoding (RFC 9110 section 12.5.3).

@@ -174,16 +174,31 @@ func (s *state) sweep() (forgotten []string) {
 	return forgotten
 }
 
-// add applies one row of a window or snapshot.
-func (s *state) add(sensor *sensor, l *log, r *netmonpb.Row) {
-	k := r.Key
-	to, counted := s.at(sensor, l, k)
+// addAll applies the rows of a window or snapshot. Rows end after all were
+// added, so that a series whose one row ends and whose other row begins goes on.
+func (s *state) addAll(sensor *sensor, l *log, all []*netmonpb.Row) {
+	var ending []*row
+	for _, r := range all {
+		to, own := s.add(sensor, l, r)
+		if r.Retired && own && !reserved(r.Key) {
+			ending = append(ending, to)
+		}
+	}
+	for _, r := range ending {
+		s.retire(sensor, l, r)
+	}
+}
+
+// add adds one row, and says which row of the log took it and whether that is
+// its own.
+func (s *state) add(sensor *sensor, l *log, r *netmonpb.Row) (to *row, own bool) {
+	to, own = s.at(sensor, l, r.Key)
 	if c := r.Counters; c != nil {
-		sum := l.sums[k.View]
+		sum := l.sums[r.Key.View]
 		sum.packets += c.PacketsSent + c.PacketsReceived
 		sum.bytes += c.BytesSent + c.BytesReceived
 		sum.connections += c.Connections
-		l.sums[k.View] = sum
+		l.sums[r.Key.View] = sum
 		for _, p := range to.parts {
 			if p != nil {
 				p.counts.add(c)
@@ -198,9 +213,7 @@ func (s *state) add(sensor *sensor, l *log, r *netmonpb.Row) {
 			}
 		}
 	}
-	if r.Retired && counted && k.Domain != rows.Retired && k.Item != rows.Retired {
-		s.retire(sensor, l, to)
-	}
+	return to, own
 }
 
 // at returns the row of a key, a new one if need be. Beyond the budget that is
@@ -246,6 +259,9 @@ func (s *state) part(sensor *sensor, l *log, to target, k *netmonpb.Key) *part {
 // value moves to its heir; where another does, the series goes on and keeps the
 // value, for a counter that is shown never goes down.
 func (s *state) retire(sensor *sensor, l *log, r *row) {
+	if l.rows[r.key] != r {
+		return // ended twice in one window
+	}
 	delete(l.rows, r.key)
 	s.rows--
 	for _, p := range r.parts {
