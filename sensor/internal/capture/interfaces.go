@@ -76,7 +76,7 @@ func (t *table) names() []string {
 // registry gives the numbers. Only the watcher touches it.
 type registry struct {
 	list  []Interface
-	gone  []time.Time      // by number: since when it is not present
+	gone  []time.Time      // by number: since when it is not present; zero: it is
 	stray map[int32]leaver // by index of devices that are gone
 }
 
@@ -114,7 +114,10 @@ func (r *registry) update(ds []device, now time.Time) (t *table, changes []strin
 		if was.Present && (!is.Present || is.Index != was.Index) {
 			r.stray[int32(was.Index)] = leaver{uint16(n), now}
 		}
-		if was.Present && !is.Present {
+		switch {
+		case is.Present:
+			r.gone[n] = time.Time{}
+		case was.Present:
 			r.gone[n] = now
 		}
 	}
@@ -145,12 +148,11 @@ func (r *registry) number(name string, now time.Time) uint16 {
 		if r.list[n].Name == name {
 			return uint16(n)
 		}
-		if free == 0 && !r.list[n].Present && now.Sub(r.gone[n]) > forgotten {
+		if free == 0 && !r.gone[n].IsZero() && now.Sub(r.gone[n]) > forgotten {
 			free = n
 		}
 	}
 	if free != 0 && len(r.list) > reuseNumbers {
-		r.list[free] = Interface{} // so that its coming is told
 		return uint16(free)
 	}
 	if len(r.list) > 0xffff {

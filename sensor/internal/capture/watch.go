@@ -3,7 +3,6 @@ package capture
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -49,12 +48,13 @@ type watcher struct {
 
 	started bool
 	stop    sync.Once
-	done    chan struct{}
+	quit    chan struct{} // closed to end run
+	done    chan struct{} // closed when it has
 }
 
 // newWatcher looks once. Its sockets stay in the caller's network namespace.
 func newWatcher(s selection, say func(string)) (*watcher, error) {
-	w := &watcher{selection: s, registry: newRegistry(), say: say, changed: func(*table) {}, done: make(chan struct{})}
+	w := &watcher{selection: s, registry: newRegistry(), say: say, changed: func(*table) {}, quit: make(chan struct{}), done: make(chan struct{})}
 	var err error
 	if w.events, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR); err != nil {
 		return nil, fmt.Errorf("listen to interface events: %w", err)
@@ -77,7 +77,8 @@ func newWatcher(s selection, say func(string)) (*watcher, error) {
 
 func (w *watcher) close() {
 	w.stop.Do(func() {
-		w.events.Close()
+		close(w.quit)
+		w.events.Close() // ends a wait
 		if w.started {
 			<-w.done
 		}
@@ -101,17 +102,29 @@ func (w *watcher) run() {
 		timeout := unix.NsecToTimeval(int64(wait))
 		w.events.SetReceiveTimeout(&timeout)
 		_, _, err := w.events.Receive()
-		switch {
-		case errors.Is(err, os.ErrClosed):
+		select {
+		case <-w.quit:
 			return
-		case !errors.Is(err, unix.EAGAIN) && since.IsZero():
-			since = time.Now() // an event, or some were lost
+		default:
 		}
 		quiet := errors.Is(err, unix.EAGAIN)
+		if !quiet && since.IsZero() {
+			since = time.Now() // an event, or some were lost
+		}
+		if err != nil && !quiet && !errors.Is(err, unix.ENOBUFS) {
+			w.pause() // whatever it is, it must not make us spin
+		}
 		if quiet && (!since.IsZero() || time.Since(last) >= wait) || !since.IsZero() && time.Since(since) > busy {
 			w.look()
 			since, last = time.Time{}, time.Now()
 		}
+	}
+}
+
+func (w *watcher) pause() {
+	select {
+	case <-w.quit:
+	case <-time.After(settle):
 	}
 }
 

@@ -1,0 +1,364 @@
+package capture
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// Offsets into a TPACKET_V3 ring (linux/if_packet.h): the header of a block, and
+// that of a packet with the sockaddr_ll behind it.
+const (
+	blockStatus = 8
+	blockCount  = 12
+	blockFirst  = 16
+	blockHeader = 48
+
+	packetNext     = 0
+	packetSec      = 4
+	packetNsec     = 8
+	packetCaptured = 12
+	packetWire     = 16
+	packetMac      = 24
+	packetAddress  = 48
+	packetIndex    = packetAddress + 4
+	packetHatype   = packetAddress + 8
+	packetType     = packetAddress + 10
+	packetHeader   = packetAddress + 20
+)
+
+const (
+	// ringBlock is how many packets of a block of the ring are given at a time.
+	ringBlock = 256
+
+	// clockStep is how far time may fall back before it is taken for set back.
+	// CPUs that write to the same ring are apart by far less.
+	clockStep = int64(2 * time.Second)
+
+	// lateness is how long a packet may wait beyond two block timeouts: the
+	// kernel's timer hands over a block when it fires for the second time in it.
+	lateness = 50 * time.Millisecond
+)
+
+// socket is a packet socket and its ring.
+type socket struct {
+	engine engine
+	fd     int    // -1: peek failed
+	ring   []byte // nil: likewise
+	size   ringSize
+
+	mu     sync.Mutex // guards what follows, and the descriptor against Close
+	closed bool
+	last   [3]uint32 // what the engine said last, modulo 2^32
+	totals [3]uint64 // packets without drops, drops, freezes
+}
+
+// setFilter replaces the filter in one step.
+func (s *socket) setFilter(p []bpf.Instruction) error {
+	raw, err := bpf.Assemble(p)
+	if err != nil {
+		return fmt.Errorf("assemble filter: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	if err := s.engine.SetBPF(raw); err != nil {
+		return fmt.Errorf("attach filter of %d instructions: %w", len(raw), err)
+	}
+	return nil
+}
+
+// count adds what the kernel counted since the last time; mu is held. Reading
+// clears the kernel's counters; the library adds them up in 32 bits.
+func (s *socket) count() {
+	if s.closed {
+		return
+	}
+	var fresh [3]uint32
+	if s.fd >= 0 {
+		st, err := unix.GetsockoptTpacketStatsV3(s.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+		if err != nil {
+			return
+		}
+		fresh = [3]uint32{st.Packets, st.Drops, st.Freeze_q_cnt}
+	} else {
+		packets, drops, freezes, err := s.engine.stats()
+		if err != nil {
+			return
+		}
+		now := [3]uint32{packets, drops, freezes}
+		for i := range now {
+			fresh[i] = now[i] - s.last[i]
+		}
+		s.last = now
+	}
+	fresh[0] -= fresh[1] // the kernel's packets include its drops
+	for i := range fresh {
+		s.totals[i] += uint64(fresh[i])
+	}
+}
+
+func (s *socket) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.count()
+	s.closed = true
+	s.engine.Close()
+}
+
+// ringSource is one shard's ring. All its fields but the counters belong to the
+// shard.
+type ringSource struct {
+	*socket
+	shard int
+	table *atomic.Pointer[table]
+	since int64 // earlier packets passed before the filter was in place
+	cpu   int   // to run on; -1: any
+
+	block   int // the one being read, or waited for
+	holding bool
+	left    uint32 // packets of it not given yet
+	at      int    // where the next one begins, from the start of the ring
+
+	seen   *table // the table that known is from
+	index  int32  // of the latest packet's device
+	known  uint16 // its number
+	ours   bool
+	hatype uint16
+	link   uint16
+
+	clock  int64
+	fds    [1]unix.PollFd
+	out    [ringBlock]Packet
+	pinned bool
+
+	delivered atomic.Uint64
+	skipped   atomic.Uint64
+	damaged   atomic.Uint64
+}
+
+func newRingSource(s *socket, shard int, t *atomic.Pointer[table], since int64, cpu int) *ringSource {
+	return &ringSource{socket: s, shard: shard, table: t, since: since, cpu: cpu, hatype: arphrdEther, link: linkEthernet}
+}
+
+func (r *ringSource) Clock() int64 { return r.clock }
+
+// Next gives what is left of the block at hand, or the next block, or nothing
+// after the poll timeout.
+func (r *ringSource) Next() ([]Packet, error) {
+	if r.socket.closed { // written by Close only, which is called by the same goroutine
+		return nil, os.ErrClosed
+	}
+	if !r.pinned {
+		r.pin()
+	}
+	if t := r.table.Load(); t != r.seen {
+		r.seen, r.index = t, 0 // no device has index 0
+		r.known, r.ours = 0, false
+	}
+	if r.ring == nil {
+		return r.nextByLibrary()
+	}
+	if r.left == 0 {
+		r.release()
+		ready, err := r.await()
+		if !ready || err != nil {
+			return nil, err
+		}
+		r.openBlock()
+	}
+	return r.walk(), nil
+}
+
+// status is the word by which the kernel and we hand a block to each other.
+func (r *ringSource) status() *uint32 {
+	return (*uint32)(unsafe.Pointer(&r.ring[r.block*r.size.block+blockStatus]))
+}
+
+func (r *ringSource) ready() bool { return atomic.LoadUint32(r.status())&unix.TP_STATUS_USER != 0 }
+
+// release gives the block at hand back to the kernel.
+func (r *ringSource) release() {
+	if !r.holding {
+		return
+	}
+	r.holding = false
+	atomic.StoreUint32(r.status(), unix.TP_STATUS_KERNEL)
+	if r.block++; r.block == r.size.blocks {
+		r.block = 0
+	}
+}
+
+// await waits for the next block as long as the poll timeout.
+func (r *ringSource) await() (ready bool, err error) {
+	if r.ready() {
+		return true, nil
+	}
+	fds := &r.fds
+	fds[0] = unix.PollFd{Fd: int32(r.fd), Events: unix.POLLIN | unix.POLLERR}
+	if _, err := unix.Poll(fds[:], int(pollTimeout/time.Millisecond)); err != nil && err != unix.EINTR {
+		return false, fmt.Errorf("wait for packets: %w", err)
+	}
+	if fds[0].Revents&unix.POLLNVAL != 0 {
+		return false, fmt.Errorf("wait for packets: %w", os.ErrClosed)
+	}
+	if fds[0].Revents&unix.POLLERR != 0 {
+		// Unread, the error would end every later wait at once. ENETDOWN, of an
+		// interface that went down, heals by itself.
+		if code, err := unix.GetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && code != 0 && unix.Errno(code) != unix.ENETDOWN {
+			return false, fmt.Errorf("packet socket: %w", unix.Errno(code))
+		}
+	}
+	now := time.Now()
+	if r.ready() {
+		return true, nil
+	}
+	// What was stamped long enough before now is in a block that was handed over,
+	// and all of those are read.
+	r.advance(now.Add(-2*r.size.timeout - lateness).UnixNano())
+	return false, nil
+}
+
+// advance moves the clock, back only where the time was set back.
+func (r *ringSource) advance(to int64) {
+	if to > r.clock || to < r.clock-clockStep {
+		r.clock = to
+	}
+}
+
+func (r *ringSource) openBlock() {
+	base := r.block * r.size.block
+	h := r.ring[base : base+blockHeader]
+	r.holding = true
+	r.left = binary.NativeEndian.Uint32(h[blockCount:])
+	r.at = base + int(binary.NativeEndian.Uint32(h[blockFirst:]))
+}
+
+// walk gives up to ringBlock packets of the block at hand.
+func (r *ringSource) walk() []Packet {
+	end := (r.block + 1) * r.size.block
+	n, skipped := 0, uint64(0)
+	for r.left > 0 && n < len(r.out) {
+		if r.at+packetHeader > end {
+			r.breakOff()
+			break
+		}
+		h := r.ring[r.at : r.at+packetHeader : end]
+		mac := r.at + int(binary.NativeEndian.Uint16(h[packetMac:]))
+		captured := binary.NativeEndian.Uint32(h[packetCaptured:])
+		if uint64(mac)+uint64(captured) > uint64(end) {
+			r.breakOff()
+			break
+		}
+		step := int(binary.NativeEndian.Uint32(h[packetNext:]))
+		if r.left--; r.left > 0 && step < packetHeader {
+			r.breakOff()
+		}
+		r.at += step
+
+		if i := int32(binary.NativeEndian.Uint32(h[packetIndex:])); i != r.index {
+			r.lookUp(i)
+		}
+		at := int64(binary.NativeEndian.Uint32(h[packetSec:]))*1e9 + int64(binary.NativeEndian.Uint32(h[packetNsec:]))
+		if !r.ours || at < r.since {
+			skipped++
+			continue
+		}
+		if t := binary.NativeEndian.Uint16(h[packetHatype:]); t != r.hatype {
+			r.hatype, r.link = t, linkOf(t)
+		}
+		r.advance(at)
+		p := &r.out[n]
+		n++
+		p.Data = r.ring[mac : mac+int(captured) : mac+int(captured)]
+		p.Time, p.Clock, p.Order = at, r.clock, uint64(at)
+		p.Length = max(binary.NativeEndian.Uint32(h[packetWire:]), captured)
+		p.Link = r.link
+		p.Interface = r.known
+		p.Type = typeOf(h[packetType])
+	}
+	r.delivered.Add(uint64(n))
+	if skipped > 0 {
+		r.skipped.Add(skipped)
+	}
+	return r.out[:n]
+}
+
+// breakOff gives up the rest of a block whose headers contradict themselves.
+func (r *ringSource) breakOff() {
+	r.damaged.Add(uint64(max(r.left, 1)))
+	r.left = 0
+}
+
+// lookUp remembers what device an index is, for the packets after this one.
+func (r *ringSource) lookUp(index int32) {
+	r.index = index
+	r.known, r.ours = r.seen.numbers[index]
+}
+
+func typeOf(kernel byte) Type {
+	if t := Type(kernel); t <= TypeOutgoing {
+		return t
+	}
+	return TypeUnknown
+}
+
+// nextByLibrary gives one packet read by the library, which does not say what
+// type it is. The link type is the device's.
+func (r *ringSource) nextByLibrary() ([]Packet, error) {
+	data, stamp, wire, index, err := r.engine.read()
+	if err != nil {
+		return nil, fmt.Errorf("read packet: %w", err)
+	}
+	if data == nil {
+		r.advance(time.Now().Add(-2*r.size.timeout - lateness).UnixNano())
+		return nil, nil
+	}
+	if int32(index) != r.index {
+		r.lookUp(int32(index))
+	}
+	at := stamp.UnixNano()
+	if !r.ours || at < r.since {
+		r.skipped.Add(1)
+		return nil, nil
+	}
+	r.advance(at)
+	r.delivered.Add(1)
+	r.out[0] = Packet{Data: data, Time: at, Clock: r.clock, Order: uint64(at), Length: max(uint32(wire), uint32(len(data))),
+		Link: r.seen.list[r.known].Link, Interface: r.known, Type: TypeUnknown}
+	return r.out[:1], nil
+}
+
+// Close releases the ring. What was given is invalid from here.
+func (r *ringSource) Close() error {
+	r.socket.close()
+	clear(r.out[:])
+	return nil
+}
+
+// pin keeps the calling goroutine on a thread of its own and that on one CPU. The
+// goroutine is never unlocked, so the thread ends with it and no other goroutine
+// inherits the CPU.
+func (r *ringSource) pin() {
+	r.pinned = true
+	if r.cpu < 0 {
+		return
+	}
+	runtime.LockOSThread()
+	var set unix.CPUSet
+	set.Set(r.cpu)
+	unix.SchedSetaffinity(0, &set) // without it only the speed differs
+}
