@@ -187,6 +187,17 @@ func TestBytes(t *testing.T) {
 	}
 }
 
+// TestWire: a length on the wire below what was captured is not believed.
+func TestWire(t *testing.T) {
+	frame := ether(0x0800, ip4(6, tcp(ACK, "abc")))
+	for _, wire := range []uint32{0, 14, uint32(len(frame)) - 1} {
+		var h Header
+		if r := h.Decode(LinkEthernet, frame, wire); r != Decoded || h.Bytes != 43 {
+			t.Errorf("%d on the wire: %s, %d bytes", wire, r, h.Bytes)
+		}
+	}
+}
+
 // TestProtocols is about DEFINITIONS 2.3 and 2.4: what stands before the
 // transport, and what has ports.
 func TestProtocols(t *testing.T) {
@@ -332,7 +343,7 @@ func TestFragments(t *testing.T) {
 func TestTruncation(t *testing.T) {
 	frames := outer()
 	for i, p := range [][]byte{
-		ip6(extHopByHop, extension(extRouting, jumboOption(99), extension(extFragment, nil, fragment6(6, 0, true, tcp(SYN, "abcdef")))), payloadLength(0)),
+		ip6(extHopByHop, extension(extRouting, cat(make([]byte, 7), jumboOption(99)), extension(extFragment, nil, fragment6(6, 0, true, tcp(SYN, "abcdef")))), payloadLength(0)),
 		ip4(extAH, authentication(6, tcp(SYN, "abcdef")), options(12), fragmentOf(1, 0, true)),
 	} {
 		et := []uint16{0x86dd, 0x0800}[i]
