@@ -147,7 +147,7 @@ func (l *lab) read(r *Rings) *reader {
 	for i, s := range r.Sources() {
 		rd.done.Go(func() {
 			defer s.Close()
-			for {
+			for told := int64(0); ; {
 				select {
 				case <-rd.quit:
 					return
@@ -157,6 +157,14 @@ func (l *lab) read(r *Rings) *reader {
 				if err != nil {
 					l.t.Errorf("shard %d: %v", i, err)
 					return
+				}
+				for _, p := range ps {
+					if p.Time < told {
+						l.t.Errorf("shard %d: a packet of %d after the source said that all up to %d were given", i, p.Time, told)
+					}
+				}
+				if len(ps) == 0 {
+					told = s.Clock()
 				}
 				rd.add(r, i, ps)
 			}

@@ -11,8 +11,8 @@ type Packet struct {
 	// Time is the packet's time stamp, Unix nanoseconds, by the kernel or the file.
 	Time int64
 
-	// Clock never goes back within a Source. Live it follows Time; in a file it
-	// is the latest time of any frame up to this one, other shards' frames
+	// Clock never goes back within a Source, unless the system's clock is set
+	// back by more than two seconds. Live it follows Time; in a file it is the latest time of any frame up to this one, other shards' frames
 	// included, so that all shards cut epochs at the same frame.
 	Clock int64
 

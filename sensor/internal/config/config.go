@@ -37,7 +37,7 @@ type Sensor struct {
 type Capture struct {
 	Interfaces   []string       `netmon:"interfaces" doc:"Names and globs; empty: where the default route goes."`
 	Shards       int            `netmon:"shards,min=0,max=64" doc:"Rings, each with a thread; 0: one per CPU, at most 16."`
-	Fanout       string         `netmon:"fanout,enum=hash|cpu" doc:"How the kernel spreads packets over the shards."`
+	Fanout       string         `netmon:"fanout,enum=hash|cpu|queue" doc:"How the kernel spreads packets over the shards."`
 	RingMemory   plugins.Bytes  `netmon:"ring_memory,min=2MiB,max=64GiB" doc:"Of all rings together."`
 	Promiscuous  bool           `netmon:"promiscuous" doc:"Also packets to other machines."`
 	HomeNetworks []netip.Prefix `netmon:"home_networks" doc:"What is ours on a mirror port."`

@@ -1,0 +1,84 @@
+package sensor
+
+import (
+	"github.com/netmon-sensor/netmon/proto/netmonpb"
+	"github.com/netmon-sensor/netmon/sensor/internal/capture"
+	"github.com/netmon-sensor/netmon/sensor/internal/view"
+)
+
+// ringFigures turns what the kernel counts of the rings and interfaces into
+// rows of the view `sensor`. It belongs to the join.
+type ringFigures struct {
+	rings  *capture.Rings
+	before []capture.ShardStats
+}
+
+func (f *ringFigures) add(v *view.Set) {
+	stats := f.rings.Stats()
+	if f.before == nil {
+		f.before = make([]capture.ShardStats, len(stats.Shards))
+	}
+	for i, s := range stats.Shards {
+		was, shard := &f.before[i], uint32(i)
+		v.Count("capture_packets_total", "", shard, "", s.Packets+s.Drops-was.Packets-was.Drops)
+		v.Count("capture_dropped_total", "", shard, "", s.Drops-was.Drops)
+		v.Count("capture_freezes_total", "", shard, "", s.Freezes-was.Freezes)
+		v.Count("capture_skipped_total", "", shard, "", s.Skipped-was.Skipped)
+		v.Count("capture_damaged_total", "", shard, "", s.Damaged-was.Damaged)
+		v.Gauge("capture_ring_bytes", "", shard, "", float64(s.RingBytes))
+		*was = s
+	}
+	for _, i := range f.rings.Interfaces() {
+		if !i.Present {
+			continue
+		}
+		up := 0.0
+		if i.Up {
+			up = 1
+		}
+		v.Gauge("interface_up", i.Name, 0, "", up)
+		for _, p := range i.Addresses {
+			v.Gauge("interface_info", i.Name, 0, i.MAC.String()+" "+p.Addr().String(), 1)
+		}
+	}
+}
+
+// figures adds what the join knows of itself.
+func (j *join) figures() {
+	v := j.views
+	v.Gauge("names_known", "", 0, "", float64(j.book.Names()))
+	j.total("names_evicted_total", "", 0, "", j.book.Evicted-j.was.evicted)
+	j.total("accesses_overflowed_total", "", 0, "", j.accesses.overflowed-j.was.accesses)
+	j.was.evicted, j.was.accesses = j.book.Evicted, j.accesses.overflowed
+	for i, s := range v.Stats() {
+		if i >= len(j.was.views) {
+			j.was.views = append(j.was.views, view.Stats{})
+		}
+		was, name := &j.was.views[i], viewName(s.View)
+		v.Gauge("rows", "", 0, name, float64(s.Rows))
+		j.total("rows_overflowed_total", "", 0, name, s.Overflowed-was.Overflowed)
+		j.total("rows_retired_total", "", 0, name, s.Retired-was.Retired)
+		*was = s
+	}
+	j.audit()
+}
+
+// figuresWere are counters of others as of the last window.
+type figuresWere struct {
+	evicted, accesses uint64
+	views             []view.Stats
+}
+
+func viewName(v netmonpb.View) string {
+	switch v {
+	case netmonpb.View_VIEW_DOMAINS:
+		return "domains"
+	case netmonpb.View_VIEW_ADDRESSES:
+		return "addresses"
+	case netmonpb.View_VIEW_PROTOCOLS:
+		return "protocols"
+	case netmonpb.View_VIEW_DNS:
+		return "dns"
+	}
+	return "sensor"
+}

@@ -1,0 +1,57 @@
+package sensor
+
+import (
+	"github.com/netmon-sensor/netmon/sensor/internal/packet"
+)
+
+// sensorRows puts what a harvest says about the sensor itself into the view
+// `sensor`. Item is the metric's name without its prefix.
+func (j *join) sensorRows(h *harvest) {
+	shard := uint32(h.shard)
+	for i := range h.counts {
+		c := &h.counts[i]
+		iface := j.ifaces(uint16(i))
+		for r, n := range c.frames {
+			j.total("frames_total", iface, shard, packet.Reason(r).String(), n)
+		}
+		j.total("link_bytes_total", iface, shard, "", c.linkBytes)
+		j.total("ip_bytes_total", iface, shard, "", c.ipBytes)
+		j.total("packets_filtered_total", iface, shard, "", c.filtered)
+		j.ledger.decoded += c.frames[packet.Decoded] - c.filtered
+	}
+	before := &j.tables[h.shard]
+	j.total("flows_evicted_total", "", shard, "", h.table.Evicted-before.Evicted)
+	j.total("flows_overflowed_total", "", shard, "", h.table.Overflowed-before.Overflowed)
+	*before = h.table
+	j.views.Gauge("flows", "", shard, "", float64(h.table.Flows))
+	j.views.Gauge("flow_table_bytes", "", shard, "", float64(h.table.Bytes))
+	j.views.Gauge("packets_held", "", shard, "", float64(h.table.HeldPackets))
+
+	s := &h.names.Stats
+	j.total("dns_malformed_total", "", shard, "", s.DNSMalformed)
+	j.total("names_invalid_total", "", shard, "", s.NamesInvalid)
+	j.total("names_overflowed_total", "", shard, "heads", s.HeadsOverflowed)
+	j.total("names_overflowed_total", "", shard, "streams", s.StreamsOverflowed)
+	j.total("names_overflowed_total", "", shard, "facts", s.FactsOverflowed)
+	for i := range h.names.DNS {
+		d := &h.names.DNS[i]
+		j.views.DNS(j.ifaces(d.Interface), d.Resolver, d.Type, d.Rcode, d.Queries, d.Responses, d.Latency[:], d.SumNS)
+	}
+}
+
+// total adds to a counter of the view `sensor`. A counter that never moved has no row.
+func (j *join) total(item, iface string, shard uint32, detail string, delta uint64) {
+	if delta > 0 {
+		j.views.Count(item, iface, shard, detail, delta)
+	}
+}
+
+// audit compares what was decoded with what the windows and the tables hold
+// (P1). Anything but 0 is a fault of the sensor's.
+func (j *join) audit() {
+	held := uint64(0)
+	for i := range j.tables {
+		held += j.tables[i].HeldPackets
+	}
+	j.views.Gauge("audit_imbalance", "", 0, "", float64(int64(j.ledger.decoded-j.ledger.accounted-held)))
+}

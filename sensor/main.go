@@ -1,0 +1,148 @@
+package sensor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/capture"
+	"github.com/netmon-sensor/netmon/sensor/internal/config"
+)
+
+// Options are the command line of netmon-sensor.
+type Options struct {
+	Config    string // file or folder; "" with Pcap only
+	Check     bool   // check the configuration and return
+	Pcap      string // replay this file
+	Shards    int    // of a replay; 0: one per CPU
+	Flows     bool   // a replay prints every flow
+	Debug     bool
+	LogLevel  string // overrides the configuration where set
+	LogFormat string
+	Version   string
+
+	Stdout, Stderr io.Writer
+}
+
+// Causes that have an exit code of their own.
+var (
+	ErrConfig      = errors.New("configuration")
+	ErrPrivilege   = capture.ErrPrivilege
+	ErrNoInterface = capture.ErrNoInterface
+)
+
+// configError is a mistake in the configuration or in what it names. It is
+// ErrConfig and prints as the mistake alone.
+type configError struct{ error }
+
+func (e configError) Is(target error) bool { return target == ErrConfig }
+func (e configError) Unwrap() error        { return e.error }
+
+// Main runs what the command line asks for.
+func Main(ctx context.Context, o Options) error {
+	cfg := new(config.Default())
+	if o.Config != "" {
+		var err error
+		if cfg, err = loadConfig(o); err != nil {
+			return err
+		}
+	}
+	logger, closeLog, err := newLogger(o, cfg)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+
+	switch {
+	case o.Check:
+		if err := Check(ctx, cfg, o.Version, logger); err != nil {
+			return err
+		}
+		fmt.Fprintf(o.Stdout, "%s: fine\n", o.Config)
+		return nil
+	case o.Pcap != "":
+		r := ReplayOptions{Path: o.Pcap, Shards: o.Shards, Flows: o.Flows, Version: o.Version, Logger: logger}
+		if r.Shards <= 0 {
+			r.Shards = runtime.NumCPU()
+		}
+		if o.Config != "" {
+			r.Config = cfg
+		}
+		return Replay(ctx, o.Stdout, r)
+	}
+	s, err := New(cfg, o.Version, logger)
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}
+
+// loadConfig reads the configuration and lets the command line override it.
+// Warnings are printed; mistakes are the error.
+func loadConfig(o Options) (*config.Config, error) {
+	cfg, warnings, err := config.Load(o.Config)
+	if err != nil {
+		return nil, configError{err}
+	}
+	if warnings != "" {
+		fmt.Fprintln(o.Stderr, warnings)
+	}
+	return cfg, nil
+}
+
+// newLogger opens the log as flags and configuration say. Replay and -check-config
+// keep standard output for their result.
+func newLogger(o Options, cfg *config.Config) (hclog.Logger, func(), error) {
+	level, format := cfg.Log.Level, cfg.Log.Format
+	if o.LogLevel != "" {
+		level = o.LogLevel
+	}
+	if o.Debug {
+		level = "debug"
+	}
+	if o.LogFormat != "" {
+		format = o.LogFormat
+	}
+	if hclog.LevelFromString(level) == hclog.NoLevel {
+		return nil, nil, fmt.Errorf("%w: -log-level %q is not one of trace, debug, info, warn, error", ErrConfig, level)
+	}
+	if format != "text" && format != "json" {
+		return nil, nil, fmt.Errorf("%w: -log-format %q is not text or json", ErrConfig, format)
+	}
+	out, closeLog := o.Stderr, func() {}
+	switch cfg.Log.Output {
+	case "", "stderr":
+	case "stdout":
+		if o.Pcap == "" && !o.Check {
+			out = o.Stdout
+		}
+	default:
+		f, err := os.OpenFile(cfg.Log.Output, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: log { output }: %w", ErrConfig, err)
+		}
+		out, closeLog = f, func() { f.Close() }
+	}
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "netmon", Level: hclog.LevelFromString(level), Output: out, JSONFormat: format == "json",
+	}), closeLog, nil
+}
+
+// Explain is what a person who sees err should read.
+func Explain(err error) string {
+	if errors.Is(err, ErrPrivilege) {
+		return "netmon-sensor: " + err.Error() + privilegeHelp
+	}
+	return "netmon-sensor: " + err.Error()
+}
+
+const privilegeHelp = `
+Capturing needs the capability CAP_NET_RAW. Three ways to grant it:
+  run it as root:               sudo netmon-sensor -config netmon.hcl
+  give it to the program once:  sudo setcap cap_net_raw+ep /path/to/netmon-sensor
+  have systemd grant it:        AmbientCapabilities=CAP_NET_RAW in the unit`

@@ -1,0 +1,311 @@
+package sensor
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"io"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/flow"
+	"github.com/netmon-sensor/netmon/sensor/internal/names"
+	"github.com/netmon-sensor/netmon/sensor/internal/packet"
+)
+
+// report adds up a whole capture: what replay prints. It belongs to the join.
+type report struct {
+	flows []reportFlow
+	live  [][]liveFlow // per shard, by slot: where the slot's flow stands in flows
+
+	frames                   [packet.NumReasons]uint64
+	linkBytes, ipBytes       uint64
+	dnsQueries, dnsResponses uint64
+	rcodes                   [16]uint64
+}
+
+type liveFlow struct {
+	generation uint32
+	index      uint32 // into flows, plus 1
+}
+
+// reportFlow is a flow.Record without what only the table needs.
+type reportFlow struct {
+	initiator, responder         [16]byte
+	initiatorPort, responderPort uint16
+	version, protocol            uint8
+	source                       names.Source
+	name                         names.ID
+	start                        int64
+	order                        uint64
+	sent, received               traffic
+}
+
+type traffic struct{ packets, bytes uint64 }
+
+func (t *traffic) add(o traffic) {
+	t.packets += o.packets
+	t.bytes += o.bytes
+}
+
+// add sums a record into its flow and takes over the flow's name, which may
+// have been found since the record before.
+func (p *report) add(shard int, r *flow.Record, n *flowName) {
+	for int(r.Slot) >= len(p.live[shard]) {
+		p.live[shard] = append(p.live[shard], liveFlow{})
+	}
+	l := &p.live[shard][r.Slot]
+	if l.index == 0 || l.generation != r.Generation {
+		p.flows = append(p.flows, reportFlow{
+			initiator: r.Initiator, responder: r.Responder,
+			initiatorPort: r.InitiatorPort, responderPort: r.ResponderPort,
+			version: r.Version, protocol: r.Protocol, start: r.Start, order: r.Order,
+		})
+		*l = liveFlow{r.Generation, uint32(len(p.flows))}
+	}
+	f := &p.flows[l.index-1]
+	f.name, f.source = n.name, n.source
+	f.sent.add(traffic{r.PacketsSent, r.BytesSent})
+	f.received.add(traffic{r.PacketsReceived, r.BytesReceived})
+}
+
+// addShard takes over what a harvest says beside its records.
+func (p *report) addShard(h *harvest) {
+	for i := range h.counts {
+		c := &h.counts[i]
+		for r, n := range c.frames {
+			p.frames[r] += n
+		}
+		p.linkBytes += c.linkBytes
+		p.ipBytes += c.ipBytes
+	}
+	s := &h.names.Stats
+	p.dnsQueries += s.DNSQueries
+	p.dnsResponses += s.DNSResponses
+	for i, n := range s.DNSRcodes {
+		p.rcodes[i] += n
+	}
+}
+
+// The JSON of DEFINITIONS section 8.
+type (
+	reportJSON struct {
+		Schema       string         `json:"schema"`
+		Totals       totalsJSON     `json:"totals"`
+		Domains      []domainJSON   `json:"domains"`
+		Unattributed domainJSON     `json:"unattributed"`
+		Protocols    []protocolJSON `json:"protocols"`
+		IPs          []ipJSON       `json:"ips"`
+		DNS          dnsJSON        `json:"dns"`
+		Capture      captureJSON    `json:"capture"`
+	}
+	totalsJSON struct {
+		Frames      uint64 `json:"frames"`
+		IPPackets   uint64 `json:"ip_packets"`
+		IPBytes     uint64 `json:"ip_bytes"`
+		LinkBytes   uint64 `json:"link_bytes"`
+		NonIP       uint64 `json:"non_ip_frames"`
+		Malformed   uint64 `json:"malformed_frames"`
+		Unsupported uint64 `json:"unsupported_frames"`
+		Flows       uint64 `json:"flows"`
+		Connections uint64 `json:"connections"`
+	}
+	domainJSON struct {
+		Name            string `json:"name,omitempty"`
+		BytesSent       uint64 `json:"bytes_sent"`
+		BytesReceived   uint64 `json:"bytes_received"`
+		PacketsSent     uint64 `json:"packets_sent"`
+		PacketsReceived uint64 `json:"packets_received"`
+		Connections     uint64 `json:"connections"`
+	}
+	protocolJSON struct {
+		Proto       string `json:"proto"`
+		Number      uint8  `json:"number"`
+		Packets     uint64 `json:"packets"`
+		IPBytes     uint64 `json:"ip_bytes"`
+		Connections uint64 `json:"connections"`
+	}
+	ipJSON struct {
+		IP         string `json:"ip"`
+		PacketsOut uint64 `json:"packets_out"`
+		PacketsIn  uint64 `json:"packets_in"`
+		BytesOut   uint64 `json:"bytes_out"`
+		BytesIn    uint64 `json:"bytes_in"`
+	}
+	dnsJSON struct {
+		Queries   uint64            `json:"queries"`
+		Responses uint64            `json:"responses"`
+		Rcodes    map[string]uint64 `json:"rcodes"`
+	}
+	captureJSON struct {
+		Error *string `json:"reader_error"`
+	}
+	flowJSON struct {
+		Proto           string  `json:"proto"`
+		Initiator       string  `json:"initiator"`
+		InitiatorPort   uint16  `json:"initiator_port"`
+		Responder       string  `json:"responder"`
+		ResponderPort   uint16  `json:"responder_port"`
+		Start           int64   `json:"start_ts_ns"`
+		PacketsSent     uint64  `json:"packets_sent"`
+		PacketsReceived uint64  `json:"packets_received"`
+		BytesSent       uint64  `json:"bytes_sent"`
+		BytesReceived   uint64  `json:"bytes_received"`
+		Name            *string `json:"name"`
+		Source          string  `json:"source"`
+	}
+)
+
+// write prints the report. Everything in it has an order of its own, so that
+// the same capture always prints the same bytes.
+func (p *report) write(w io.Writer, name func(names.ID) string, damage error, withFlows bool) error {
+	out := p.summary(name)
+	if damage != nil {
+		s := damage.Error()
+		out.Capture.Error = &s
+	}
+	head, err := json.MarshalIndent(out, "", " ")
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriterSize(w, 1<<16)
+	if !withFlows {
+		b.Write(append(head, '\n'))
+		return b.Flush()
+	}
+	b.Write(head[:len(head)-len("\n}")])
+	b.WriteString(",\n \"flows\": [")
+	slices.SortFunc(p.flows, func(a, b reportFlow) int { return cmp.Compare(a.order, b.order) })
+	for i := range p.flows {
+		line, err := json.Marshal(p.flows[i].json(name))
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n  ")
+		b.Write(line)
+	}
+	b.WriteString("\n ]\n}\n")
+	return b.Flush()
+}
+
+func (f *reportFlow) json(name func(names.ID) string) *flowJSON {
+	j := &flowJSON{
+		Proto:     protocolName(f.protocol),
+		Initiator: address(f.initiator, f.version), InitiatorPort: f.initiatorPort,
+		Responder: address(f.responder, f.version), ResponderPort: f.responderPort,
+		Start:       f.start,
+		PacketsSent: f.sent.packets, PacketsReceived: f.received.packets,
+		BytesSent: f.sent.bytes, BytesReceived: f.received.bytes,
+		Source: sourceName(f.source),
+	}
+	if f.name != 0 {
+		s := name(f.name)
+		j.Name = &s
+	}
+	return j
+}
+
+func (f *reportFlow) connections() uint64 {
+	if packet.HasPorts(f.protocol) && (f.initiatorPort != 0 || f.responderPort != 0) {
+		return 1
+	}
+	return 0
+}
+
+// summary adds the flows up by domain, protocol and address.
+func (p *report) summary(name func(names.ID) string) *reportJSON {
+	out := &reportJSON{
+		Schema: "netmon-replay/1",
+		Totals: totalsJSON{
+			IPPackets: p.frames[packet.Decoded], IPBytes: p.ipBytes, LinkBytes: p.linkBytes,
+			NonIP: p.frames[packet.NotIP], Malformed: p.frames[packet.Malformed],
+			Unsupported: p.frames[packet.Unsupported], Flows: uint64(len(p.flows)),
+		},
+		Domains: []domainJSON{}, Protocols: []protocolJSON{}, IPs: []ipJSON{},
+		DNS: dnsJSON{p.dnsQueries, p.dnsResponses, map[string]uint64{}},
+	}
+	for _, n := range p.frames {
+		out.Totals.Frames += n
+	}
+	for code, n := range p.rcodes {
+		if n > 0 {
+			out.DNS.Rcodes[strconv.Itoa(code)] = n
+		}
+	}
+	domains := map[names.ID]*domainJSON{0: &out.Unattributed}
+	protocols := map[uint8]*protocolJSON{}
+	ips := map[ipKey]*ipJSON{}
+	for i := range p.flows {
+		f := &p.flows[i]
+		n := f.connections()
+		out.Totals.Connections += n
+
+		d := entry(domains, f.name)
+		d.BytesSent += f.sent.bytes
+		d.BytesReceived += f.received.bytes
+		d.PacketsSent += f.sent.packets
+		d.PacketsReceived += f.received.packets
+		d.Connections += n
+
+		t := entry(protocols, f.protocol)
+		t.Packets += f.sent.packets + f.received.packets
+		t.IPBytes += f.sent.bytes + f.received.bytes
+		t.Connections += n
+
+		entry(ips, ipKey{f.initiator, f.version}).add(f.sent, f.received)
+		entry(ips, ipKey{f.responder, f.version}).add(f.received, f.sent)
+	}
+	for id, d := range domains {
+		if id != 0 {
+			d.Name = name(id)
+			out.Domains = append(out.Domains, *d)
+		}
+	}
+	slices.SortFunc(out.Domains, func(a, b domainJSON) int { return cmp.Compare(a.Name, b.Name) })
+	for number, t := range protocols {
+		t.Proto, t.Number = protocolName(number), number
+		out.Protocols = append(out.Protocols, *t)
+	}
+	slices.SortFunc(out.Protocols, func(a, b protocolJSON) int { return cmp.Compare(a.Number, b.Number) })
+	for k, ip := range ips {
+		ip.IP = address(k.address, k.version)
+		out.IPs = append(out.IPs, *ip)
+	}
+	slices.SortFunc(out.IPs, func(a, b ipJSON) int { return cmp.Compare(a.IP, b.IP) })
+	return out
+}
+
+type ipKey struct {
+	address [16]byte
+	version uint8
+}
+
+func (ip *ipJSON) add(out, in traffic) {
+	ip.PacketsOut += out.packets
+	ip.BytesOut += out.bytes
+	ip.PacketsIn += in.packets
+	ip.BytesIn += in.bytes
+}
+
+func entry[K comparable, V any](m map[K]*V, k K) *V {
+	v := m[k]
+	if v == nil {
+		v = new(V)
+		m[k] = v
+	}
+	return v
+}
+
+// address prints an address of a packet of the given IP version: an IPv6 packet
+// may carry an IPv4-mapped address.
+func address(a [16]byte, version uint8) string {
+	ip := netip.AddrFrom16(a)
+	if version == 4 {
+		ip = ip.Unmap()
+	}
+	return ip.String()
+}

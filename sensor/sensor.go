@@ -1,0 +1,279 @@
+// Package sensor is the program netmon-sensor: rings feed shards, shards feed
+// the join, the join appends windows to the log, and one sink per exporter
+// reads the log. Nothing downstream calls back upstream.
+package sensor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/netmon-sensor/netmon/proto/netmonpb"
+	"github.com/netmon-sensor/netmon/sensor/internal/capture"
+	"github.com/netmon-sensor/netmon/sensor/internal/config"
+	"github.com/netmon-sensor/netmon/sensor/internal/export"
+	"github.com/netmon-sensor/netmon/sensor/internal/flow"
+	"github.com/netmon-sensor/netmon/sensor/internal/names"
+	"github.com/netmon-sensor/netmon/sensor/internal/view"
+	"github.com/netmon-sensor/netmon/sensor/internal/windowlog"
+)
+
+// drainTimeout bounds how long a sensor that was told to stop waits for its
+// exporters to take what is in the log.
+const drainTimeout = 10 * time.Second
+
+// holdTime is how long the counters of a flow wait for the flow's own name. A
+// flow that shows one later is counted under what DNS knows until then.
+const holdTime = 10 * time.Second
+
+// Sensor is one live sensor. New wires it, Run runs it.
+type Sensor struct {
+	cfg    *config.Config
+	logger hclog.Logger
+
+	rings  *capture.Rings
+	shards []*shard
+	join   *join
+	in     chan *harvest
+	log    windowlog.Log
+	sinks  []sink
+	status *status
+}
+
+// A sink is an exporter's sink with its block in the configuration.
+type sink struct {
+	label string
+	block *config.Exporter
+	*export.Sink
+}
+
+// refused shows what keeps an exporter from starting, a mistake in its settings or
+// in its program, at its block.
+func (s sink) refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	if placed := (*config.Error)(nil); !errors.As(err, &placed) {
+		err = s.block.Error("The exporter does not start", err)
+	}
+	return configError{err}
+}
+
+// New opens the rings and puts the parts together. No packet is read before
+// Run. The error is capture.ErrPrivilege or *capture.NoInterfaceError where
+// those are the cause.
+func New(cfg *config.Config, version string, logger hclog.Logger) (*Sensor, error) {
+	s := &Sensor{cfg: cfg, logger: logger}
+	var err error
+	if s.sinks, s.log, err = openSinks(cfg, version, logger); err != nil {
+		return nil, err
+	}
+	if s.status, err = newStatus(cfg.Status.Listen, version, s.log, s.sinks); err != nil {
+		return nil, err
+	}
+	filter := captureFilter(cfg)
+	if s.rings, err = capture.OpenRings(capture.Options{
+		Interfaces:   cfg.Capture.Interfaces,
+		Shards:       cfg.Capture.Shards,
+		Fanout:       cfg.Capture.Fanout,
+		RingMemory:   int64(cfg.Capture.RingMemory),
+		BlockTimeout: cfg.Capture.BlockTimeout,
+		Promiscuous:  cfg.Capture.Promiscuous,
+		FullPackets:  cfg.Capture.Snap == "full",
+		Filter:       filter,
+		Event:        func(text string) { logger.Named("capture").Info(text) },
+	}); err != nil {
+		return nil, err
+	}
+	sources := s.rings.Sources()
+	p, err := newPipeline(len(sources), cfg)
+	if err != nil {
+		return nil, err
+	}
+	p.join.publish = s.append
+	p.join.ifaces = func(i uint16) string { return s.rings.Interface(i).Name }
+	p.join.gauges = (&ringFigures{rings: s.rings}).add
+	if filter.NeedsUserCheck() {
+		p.check = filter
+	}
+	local := func() localAddresses { return s.rings.Local() }
+	for i, src := range sources {
+		s.shards = append(s.shards, p.shard(i, src, sides{cfg.Capture.HomeNetworks, local}, names.DefaultLimits(), flow.Options{
+			MaxFlows: max(cfg.Capture.MaxFlows/len(sources), 1), HoldNS: int64(holdTime),
+		}))
+	}
+	s.join, s.in = p.join, p.in
+	return s, nil
+}
+
+// Run captures until ctx is done, then drains the pipeline in its own order:
+// shards, join, log, sinks.
+func (s *Sensor) Run(ctx context.Context) error {
+	s.describe()
+	stopStatus := s.status.serve(s.logger.Named("status"))
+	defer stopStatus()
+
+	sinkCtx, killSinks := context.WithCancel(context.WithoutCancel(ctx))
+	defer killSinks()
+	capturing, ctx := errgroup.WithContext(ctx)
+	for _, sh := range s.shards {
+		capturing.Go(func() error { return sh.run(ctx) })
+	}
+	joined := make(chan error, 1)
+	go func() { joined <- s.join.run(s.in) }()
+
+	var exporting errgroup.Group
+	for _, sink := range s.sinks {
+		if err := sink.refused(sink.Start(sinkCtx)); err != nil {
+			capturing.Go(func() error { return err }) // ends the shards, then the join
+			break
+		}
+		exporting.Go(func() error { return sink.Run(sinkCtx) })
+	}
+	s.status.ready()
+
+	err := capturing.Wait()
+	s.rings.Close()
+	err = errors.Join(err, <-joined)
+	s.log.Close()
+	deadline := time.AfterFunc(drainTimeout, killSinks)
+	defer deadline.Stop()
+	return errors.Join(err, exporting.Wait())
+}
+
+// append is the join's way to the log.
+func (s *Sensor) append(start, end int64, rows []*netmonpb.Row) error {
+	s.status.window(end, rows)
+	return s.log.Append(&netmonpb.Window{StartNs: uint64(start), EndNs: uint64(end), Rows: rows})
+}
+
+// openSinks makes the log and one sink for each exporter that is enabled.
+func openSinks(cfg *config.Config, version string, logger hclog.Logger) ([]sink, windowlog.Log, error) {
+	log := windowlog.NewMemory(windowlog.MemoryOptions{SensorID: cfg.Sensor.ID})
+	var sinks []sink
+	for _, e := range cfg.Exporters {
+		if !e.Enabled {
+			continue
+		}
+		path, err := export.Find(e.Type, e.Command, pluginDirs(cfg))
+		if err != nil {
+			return nil, nil, configError{e.Error("No usable plugin for this exporter", err)}
+		}
+		sinks = append(sinks, sink{e.Label(), e, export.New(export.Options{
+			Label: e.Label(), Type: e.Type, Name: e.Name, Path: path, Checksum: e.Checksum, Env: e.Env,
+			User: cfg.Plugins.User, SensorID: cfg.Sensor.ID, Interval: cfg.Sensor.Interval,
+			BaseDir: cfg.Dir, Version: version, Logger: logger,
+			IsFolded: func(err error) bool { return errors.Is(err, windowlog.ErrFolded) },
+		}, e, log)})
+	}
+	return sinks, log, nil
+}
+
+// pluginDirs lists where plugins are looked for: the configured folder, then the
+// one of the sensor's own binary.
+func pluginDirs(cfg *config.Config) []string {
+	dirs := []string{cfg.Plugins.Directory}
+	if self, err := os.Executable(); err == nil {
+		dirs = append(dirs, filepath.Dir(self))
+	}
+	return dirs
+}
+
+// Check starts every enabled exporter, has it check its configuration, and stops
+// it again. No socket is opened.
+func Check(ctx context.Context, cfg *config.Config, version string, logger hclog.Logger) error {
+	sinks, log, err := openSinks(cfg, version, logger)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	var errs []error
+	for _, sink := range sinks {
+		errs = append(errs, sink.refused(sink.Check(ctx)))
+	}
+	_, err = capture.Match(cfg.Capture.Interfaces)
+	return errors.Join(append(errs, err)...)
+}
+
+func captureFilter(cfg *config.Config) *capture.Filter {
+	f := &capture.Filter{
+		Protocols:       cfg.Filter.Protocols,
+		IgnoreLocalhost: cfg.Filter.IgnoreLocalhost,
+		IgnoreNets:      cfg.Filter.IgnoreNets,
+	}
+	for _, p := range cfg.Filter.IgnorePorts {
+		f.IgnorePorts = append(f.IgnorePorts, capture.PortRange(p))
+	}
+	return f
+}
+
+// describe logs what was opened, and why, where debug asks for it.
+func (s *Sensor) describe() {
+	log := s.logger.Named("capture")
+	for _, note := range s.rings.Notes() {
+		log.Warn(note)
+	}
+	if log.IsDebug() {
+		for _, line := range s.rings.Describe() {
+			log.Debug(line)
+		}
+	}
+	log.Info("capturing", "interfaces", s.rings.Names(), "shards", len(s.shards), "window", s.cfg.Sensor.Interval)
+	for _, sink := range s.sinks {
+		s.logger.Debug("exporter", "label", sink.label, "status", fmt.Sprintf("%+v", sink.Status()))
+	}
+}
+
+// pipeline is what live capture and replay share: shards that feed a join.
+type pipeline struct {
+	join  *join
+	in    chan *harvest
+	check *capture.Filter
+	wait  bool
+}
+
+func newPipeline(shards int, cfg *config.Config) (*pipeline, error) {
+	filter, err := newNameFilter(cfg.Filter.OnlyDomains, cfg.Filter.IgnoreDomains)
+	if err != nil {
+		return nil, err
+	}
+	j := &join{
+		pending: make([][]*harvest, shards), final: make([]bool, shards),
+		flows: make([][]flowName, shards), tables: make([]flow.Stats, shards),
+		book:     names.NewBook(maxNames),
+		views:    view.New(view.Options{MaxRows: cfg.Views.MaxRows, IdleTimeout: cfg.Views.IdleTimeout}),
+		accesses: accesses{last: map[accessKey]int64{}},
+		filter:   filter,
+		window:   int64(cfg.Sensor.Interval),
+		ifaces:   func(uint16) string { return "" },
+	}
+	p := &pipeline{join: j, in: make(chan *harvest, shards*harvests)}
+	for range shards {
+		free := make(chan *harvest, harvests)
+		for range harvests {
+			free <- new(harvest)
+		}
+		j.free = append(j.free, free)
+	}
+	return p, nil
+}
+
+// harvests is how many epochs a shard may be ahead of the join before its epoch
+// grows.
+const harvests = 2
+
+// maxNames bounds the addresses that the book knows names for.
+const maxNames = 1 << 20
+
+func (p *pipeline) shard(id int, src capture.Source, sides sides, limits names.Limits, table flow.Options) *shard {
+	return &shard{
+		id: id, src: src, flows: flow.New(table), observer: names.NewObserver(limits), sides: sides,
+		check: p.check, interval: p.join.window, free: p.join.free[id], out: p.in, wait: p.wait,
+	}
+}

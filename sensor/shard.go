@@ -1,0 +1,257 @@
+package sensor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/capture"
+	"github.com/netmon-sensor/netmon/sensor/internal/flow"
+	"github.com/netmon-sensor/netmon/sensor/internal/names"
+	"github.com/netmon-sensor/netmon/sensor/internal/packet"
+)
+
+// batch is how many packets are decoded and have their table slots touched
+// before the first of them is counted, so that cache misses overlap.
+const batch = 32
+
+// A shard reads one source and keeps the flows it sees there. Its goroutine is
+// the only one that touches it, so nothing in it is locked. It names nothing:
+// facts and records travel to the join side by side.
+type shard struct {
+	id       int
+	src      capture.Source
+	flows    *flow.Table
+	observer *names.Observer
+	sides    sides
+	check    *capture.Filter // what the kernel could not decide; nil: nothing
+
+	interval int64 // length of an epoch, nanoseconds
+	end      int64 // of the open epoch; 0 before the first packet or idle clock
+	counts   []counts
+	filtered bool // scratch of pass one
+
+	headers [batch]packet.Header
+	reasons [batch]packet.Reason
+
+	free chan *harvest // emptied by the join, waiting to be filled
+	out  chan<- *harvest
+	wait bool // for a free harvest at each epoch's end: replay, where time can wait
+}
+
+// A harvest is what one shard hands to the join for one epoch.
+type harvest struct {
+	shard   int
+	closed  int64 // the epoch's end; the next harvest of this shard closes later
+	final   bool  // no further harvest will come
+	records []flow.Record
+	names   names.Harvest
+	counts  []counts // by interface
+	table   flow.Stats
+}
+
+// counts is what became of the frames of one interface in one epoch.
+type counts struct {
+	frames    [packet.NumReasons]uint64
+	linkBytes uint64
+	ipBytes   uint64
+	filtered  uint64 // IP packets that the config excludes and the kernel let pass
+}
+
+// run reads until ctx is done or the source ends, then hands over what is left.
+func (s *shard) run(ctx context.Context) error {
+	defer s.src.Close() // by the goroutine that reads: Close unmaps the ring
+	defer s.finish()
+
+	for ctx.Err() == nil {
+		block, err := s.src.Next()
+		if err == io.EOF {
+			s.advance(s.src.Clock()) // the same for all shards of a file
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("shard %d: %w", s.id, err)
+		}
+		if len(block) == 0 {
+			s.advance(s.src.Clock())
+			continue
+		}
+		for len(block) > 0 {
+			n := s.sameEpoch(block[:min(len(block), batch)])
+			s.count(block[:n])
+			block = block[n:]
+		}
+	}
+	return nil
+}
+
+// sameEpoch returns how many packets at the head of ps belong to the open
+// epoch, at least one, after closing the epochs that lie wholly before them.
+func (s *shard) sameEpoch(ps []capture.Packet) int {
+	s.advance(ps[0].Clock)
+	if ps[len(ps)-1].Clock < s.end {
+		return len(ps)
+	}
+	n := 1
+	for n < len(ps) && ps[n].Clock < s.end {
+		n++
+	}
+	return n
+}
+
+// count decodes the packets and touches their slots, then counts them.
+func (s *shard) count(ps []capture.Packet) {
+	for i := range ps {
+		p, h := &ps[i], &s.headers[i]
+		reason := h.Decode(packet.Link(p.Link), p.Data, p.Length)
+		if reason == packet.Decoded {
+			s.flows.Touch(h, p.Interface)
+		}
+		s.reasons[i] = reason
+	}
+	for i := range ps {
+		p, h := &ps[i], &s.headers[i]
+		c := s.countsOf(p.Interface)
+		c.frames[s.reasons[i]]++
+		c.linkBytes += uint64(p.Length)
+		if s.reasons[i] != packet.Decoded {
+			continue
+		}
+		if s.check != nil && !s.allows(h) {
+			c.filtered++
+			s.observeFiltered(h, p)
+			continue
+		}
+		c.ipBytes += uint64(h.Bytes)
+		r := s.flows.Add(h, p.Interface, p.Time, p.Order)
+		if r.Born {
+			s.flows.SetSide(r.Slot, s.sides.of(h, p.Type, r.FromInitiator))
+		}
+		if r.Undecided || h.SrcPort == portDNS || h.DstPort == portDNS || h.Fragment != packet.Whole || mdns(h) {
+			s.observe(h, p, r)
+		}
+	}
+}
+
+const (
+	portDNS  = 53
+	portMDNS = 5353
+)
+
+func mdns(h *packet.Header) bool {
+	return h.Protocol == protoUDP && (h.SrcPort == portMDNS || h.DstPort == portMDNS)
+}
+
+const (
+	protoTCP = 6
+	protoUDP = 17
+)
+
+// observe shows a packet that may carry a name to the observer. It is off the
+// path of packets of known flows.
+func (s *shard) observe(h *packet.Header, p *capture.Packet, r flow.Result) {
+	q := names.Packet{
+		Src: h.Src, Dst: h.Dst, SrcPort: h.SrcPort, DstPort: h.DstPort,
+		Slot: r.Slot, Generation: r.Generation, Interface: p.Interface, FromInitiator: r.FromInitiator,
+		SYN: h.TCPFlags&packet.SYN != 0, PSH: h.TCPFlags&packet.PSH != 0, Seq: h.Seq,
+		Time: p.Time, Order: p.Order,
+	}
+	decided := false
+	switch {
+	case h.Fragment != packet.Whole:
+		if h.Protocol == protoUDP {
+			payload, offset, more := h.FragmentPayload(p.Data)
+			s.observer.Fragment(h.Src, h.Dst, h.Version, h.Protocol, h.FragmentID, payload, offset, more, &q)
+		}
+		return
+	case h.Protocol == protoTCP && h.TCP:
+		q.Payload, q.PayloadLength = h.Payload(p.Data), h.PayloadLength
+		decided = s.observer.TCP(&q)
+	case h.Protocol == protoUDP:
+		q.Payload, q.PayloadLength = h.Payload(p.Data), h.PayloadLength
+		decided = s.observer.UDP(&q)
+	}
+	if decided && r.Undecided {
+		s.flows.Decided(r.Slot)
+	}
+}
+
+// observeFiltered learns from DNS over UDP that the config keeps out of the counts.
+func (s *shard) observeFiltered(h *packet.Header, p *capture.Packet) {
+	if h.Protocol == protoUDP && (h.SrcPort == portDNS || h.DstPort == portDNS || mdns(h)) {
+		s.observe(h, p, flow.Result{Slot: names.NoSlot})
+	}
+}
+
+func (s *shard) allows(h *packet.Header) bool {
+	return s.check.Allow(h.Version, h.Protocol, h.Src, h.Dst, h.SrcPort, h.DstPort, h.Fragment == packet.Later)
+}
+
+func (s *shard) countsOf(iface uint16) *counts {
+	for int(iface) >= len(s.counts) {
+		s.counts = append(s.counts, counts{})
+	}
+	return &s.counts[iface]
+}
+
+// advance closes the open epoch if it lies wholly before clock.
+func (s *shard) advance(clock int64) {
+	clock = min(clock, math.MaxInt64-2*s.interval) // a file may say anything
+	if clock < s.end && clock > s.end-clockStep*s.interval {
+		return
+	}
+	// What is held or waited for may be due in an epoch without packets. It must
+	// not be later because this shard has none: other shards may.
+	for s.end != 0 && s.harvest(s.end, false) && s.waiting() && clock >= s.end+s.interval {
+		s.end += s.interval
+	}
+	s.end = clock - clock%s.interval + s.interval
+}
+
+// clockStep is how many epochs the clock must fall back to be taken for set
+// back; epochs then go on from the new time.
+const clockStep = 3
+
+// harvest hands the epoch that ends at closed to the join. Where the join has
+// not taken the last two, the epoch grows instead and harvest returns false: sums
+// stay sums, so a slow join costs resolution in time and no packets.
+func (s *shard) harvest(closed int64, final bool) bool {
+	var h *harvest
+	if s.wait || final {
+		h = <-s.free
+	} else {
+		select {
+		case h = <-s.free:
+		default:
+			return false
+		}
+	}
+	h.shard, h.closed, h.final = s.id, closed, final
+	h.records = s.flows.Harvest(h.records[:0], closed, final)
+	wait := closed
+	if final {
+		wait = math.MaxInt64 // for a response: no longer
+	}
+	s.observer.Harvest(&h.names, wait)
+	for i := range h.records {
+		if r := &h.records[i]; r.Ended {
+			s.observer.Forget(r.Slot, r.Generation)
+		}
+	}
+	h.counts = append(h.counts[:0], s.counts...)
+	clear(s.counts)
+	h.table = s.flows.Stats()
+	s.out <- h // has room for every harvest there is
+	return true
+}
+
+// waiting tells whether time alone will bring something to harvest.
+func (s *shard) waiting() bool {
+	return s.flows.Stats().HeldPackets > 0 || s.observer.Waiting()
+}
+
+// finish ends every flow and hands over the last harvest.
+func (s *shard) finish() {
+	s.harvest(max(s.end, 1), true)
+}
