@@ -196,8 +196,9 @@ func FuzzIngest(f *testing.F) {
 			f.Add(c.body)
 		}
 	}
+	s := testService(f, nil)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		s := testService(t, func(c *Config) { c.MaxRowsPerSensor = 100 })
+		s.store = newMemory(limits{sensors: 10, rowsPerSensor: 100, rows: 1000}, s.now)
 		mustTake(t, s, windowRequest(oneOfEach()))
 		before := exposition(s, false)
 		w := post(s, "", body)
