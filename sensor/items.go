@@ -26,7 +26,7 @@ var sensorItems = map[string]string{
 
 	"interface_info":            "An address of an interface (detail: its MAC address).",
 	"interface_up":              "1 while the interface is there and up.",
-	"names_evicted_total": "Answers forgotten because there were too many.",
+	"names_evicted_total":       "Answers forgotten because there were too many.",
 	"names_known":               "Names in the join's book.",
 	"rows":                      "Rows of a view (detail) in use.",
 	"rows_overflowed_total":     "Additions to the row (other) because a view (detail) was full.",

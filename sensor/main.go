@@ -138,6 +138,9 @@ func Explain(err error) string {
 	if errors.Is(err, ErrPrivilege) {
 		return "netmon-sensor: " + err.Error() + privilegeHelp
 	}
+	if shown := (*config.Error)(nil); errors.As(err, &shown) {
+		return err.Error() // says where by itself
+	}
 	return "netmon-sensor: " + err.Error()
 }
 

@@ -30,7 +30,6 @@ type shard struct {
 	interval int64 // length of an epoch, nanoseconds
 	end      int64 // of the open epoch; 0 before the first packet or idle clock
 	counts   []counts
-	filtered bool // scratch of pass one
 
 	headers [batch]packet.Header
 	reasons [batch]packet.Reason

@@ -35,7 +35,6 @@ type status struct {
 	mu      sync.Mutex // guards totals and end
 	totals  *rows.Totals
 	end     int64 // of the newest window, Unix nanoseconds
-	build   prometheus.Labels
 	handler http.Handler
 }
 
