@@ -62,11 +62,12 @@ type fakeEngine struct {
 	filters [][]bpf.RawInstruction
 	reads   []ringPacket
 	closed  int
+	refuses error
 }
 
 func (e *fakeEngine) SetBPF(p []bpf.RawInstruction) error {
 	e.filters = append(e.filters, p)
-	return nil
+	return e.refuses
 }
 func (e *fakeEngine) Close()                 { e.closed++ }
 func (e *fakeEngine) join(int, uint16) error { return nil }
@@ -286,6 +287,27 @@ func TestRingMemory(t *testing.T) {
 				t.Errorf("first filter %v", e.filters)
 			}
 		}
+	}
+}
+
+// A filter that the kernel refuses is an error at the start, and told later.
+func TestFilterRefused(t *testing.T) {
+	bad := &fakeEngine{refuses: unix.ENOMEM}
+	var told []string
+	r := &Rings{
+		options: Options{Event: func(s string) { told = append(told, s) }},
+		sockets: []*socket{{engine: &fakeEngine{}}, {engine: bad}},
+	}
+	tab := &table{list: []Interface{{}, {Index: 7, Present: true}}}
+	if err := r.attach(tab); !errors.Is(err, unix.ENOMEM) {
+		t.Errorf("attach: %v", err)
+	}
+	if r.follow(tab); len(told) != 1 || !strings.Contains(told[0], "attach filter") {
+		t.Errorf("told %q", told)
+	}
+	r.sockets[1].close() // by its reader, whose socket may be gone any time
+	if err := r.attach(tab); err != nil || len(bad.filters) != 2 {
+		t.Errorf("a closed ring gets a filter: %v, %d", err, len(bad.filters))
 	}
 }
 

@@ -463,6 +463,21 @@ func TestLiveDrops(t *testing.T) {
 	}
 }
 
+// A packet may wait in a block for long. Meanwhile the idle source must not say
+// that time is past it: the reader of every test checks that.
+func TestLiveIdleClock(t *testing.T) {
+	l := newLab(t)
+	l.veth("v1", "v2")
+	r := l.open(Options{Interfaces: []string{"v1"}, Shards: 1, RingMemory: 2 << 20, BlockTimeout: 500 * time.Millisecond})
+	rd := l.read(r)
+	l.sender("v2")(udpFrame(1, "192.0.2.1", "192.0.2.2", 100, 1, nil))
+	sent := time.Now()
+	rd.wait(1, every)
+	if waited := time.Since(sent); waited < pollTimeout {
+		t.Errorf("the packet waited %v only, so nothing was shown", waited)
+	}
+}
+
 // heard collects events.
 type heard struct {
 	mu  sync.Mutex

@@ -12,8 +12,9 @@ type Packet struct {
 	Time int64
 
 	// Clock never goes back within a Source, unless the system's clock is set
-	// back by more than two seconds. Live it follows Time; in a file it is the latest time of any frame up to this one, other shards' frames
-	// included, so that all shards cut epochs at the same frame.
+	// back by more than two seconds. Live it follows Time; in a file it is the
+	// latest time of any frame up to this one, other shards' frames included, so
+	// that all shards cut epochs at the same frame.
 	Clock int64
 
 	// Order puts the packets of all shards into one sequence: the frame number
