@@ -234,7 +234,7 @@ func TestSensorsAreBoundedAndForgotten(t *testing.T) {
 // logs are kept with: whatever comes in, in whatever order, each family sums to
 // what the accepted windows say, and no counter that stays goes down.
 func TestRandomHistories(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		s := testService(t, func(c *Config) { c.MaxRowsPerSensor = 100 })
 		var logs []*modelLog
