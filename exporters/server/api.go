@@ -10,38 +10,42 @@ import (
 
 // summary is the state of the sensors in small, copied out of the store.
 type summary struct {
-	sensors      []sensorSummary
-	rows, series int
+	sensors              []sensorSummary
+	online, rows, series int
 }
 
 type sensorSummary struct {
 	id, logID      string
 	watermark, end uint64
 	imbalance      uint64
-	logs, series   int
+	series         int
 	seen           time.Time
 	online         bool
 }
 
-func (s *service) summary() summary {
-	var out summary
+func (s *service) summary() (out summary) {
+	s.store.read(func(st *state) { out = s.summarize(st) })
+	return out
+}
+
+func (s *service) summarize(st *state) summary {
+	out := summary{rows: st.rows}
 	limit := s.now().Add(-s.config.OfflineAfter)
-	s.store.read(func(st *state) {
-		out.rows = st.rows
-		for _, sensor := range st.sensors {
-			newest := sensor.logs[len(sensor.logs)-1]
-			one := sensorSummary{
-				id: sensor.id, logID: newest.id, watermark: newest.watermark, end: newest.end,
-				logs: len(sensor.logs), series: sensor.series,
-				seen: sensor.seen, online: !sensor.seen.Before(limit),
-			}
-			for _, l := range sensor.logs {
-				one.imbalance = max(one.imbalance, l.imbalance())
-			}
-			out.series += sensor.series
-			out.sensors = append(out.sensors, one)
+	for _, sensor := range st.sensors {
+		newest := sensor.logs[len(sensor.logs)-1]
+		one := sensorSummary{
+			id: sensor.id, logID: newest.id, watermark: newest.watermark, end: newest.end,
+			series: sensor.series, seen: sensor.seen, online: !sensor.seen.Before(limit),
 		}
-	})
+		if one.online {
+			out.online++
+		}
+		for _, l := range sensor.logs {
+			one.imbalance = max(one.imbalance, l.imbalance())
+		}
+		out.series += sensor.series
+		out.sensors = append(out.sensors, one)
+	}
 	return out
 }
 
@@ -73,19 +77,13 @@ func (s *service) agents(w http.ResponseWriter, _ *http.Request) {
 
 func (s *service) status(w http.ResponseWriter, _ *http.Request) {
 	sum := s.summary()
-	online := 0
-	for i := range sum.sensors {
-		if sum.sensors[i].online {
-			online++
-		}
-	}
 	s.answer(w, http.StatusOK, map[string]any{
 		"version":        s.version,
 		"started":        s.started.UTC(),
 		"uptime_seconds": int64(s.now().Sub(s.started).Seconds()),
 		"storage":        s.config.Storage.Type,
 		"ready":          len(s.notReady()) == 0,
-		"agents":         map[string]int{"online": online, "offline": len(sum.sensors) - online},
+		"agents":         map[string]int{"online": sum.online, "offline": len(sum.sensors) - sum.online},
 		"rows":           sum.rows,
 		"series":         sum.series,
 	})

@@ -124,8 +124,11 @@ func (c *counts) zero() bool {
 // what the sensor says they do, in the view where that is most. 0 is right.
 func (l *log) imbalance() uint64 {
 	var worst uint64
+	if l.ledger == nil {
+		return 0
+	}
 	for _, v := range [...]view{netmonpb.View_VIEW_DOMAINS, netmonpb.View_VIEW_ADDRESSES, netmonpb.View_VIEW_PROTOCOLS} {
-		off := int64(l.sums[v].bytes - l.ledger.bytes)
+		off := int64(l.bytes[v] - *l.ledger)
 		if off == math.MinInt64 {
 			off++
 		}

@@ -128,7 +128,8 @@ func (s *state) advance(sensor *sensor, log *log, sequence uint64, chain []byte,
 	log.end = end
 	log.conflicting = false
 	if ledger != nil {
-		log.ledger = totals{ledger.Packets, ledger.Bytes, ledger.Connections}
+		total := ledger.Bytes // the message is not kept
+		log.ledger = &total
 	}
 	s.duplicate(sensor, log)
 }

@@ -10,17 +10,19 @@ import (
 // sensor. Its names begin with netmon_server_, which no sensor may use.
 type own struct {
 	service *service
+	sum     summary // of the same state as the rest of the scrape
 
 	build, sensors, rows, series, ingested     *prometheus.Desc
 	up, watermark, lastSeen, windowEnd, ledger *prometheus.Desc
 }
 
-func newOwn(s *service) *own {
+func newOwn(s *service, sum summary) *own {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("netmon_server_"+name, help, labels, nil)
 	}
 	return &own{
 		service:   s,
+		sum:       sum,
 		build:     desc("build_info", "1, with the version of the server.", "version", "goversion"),
 		sensors:   desc("sensors", "Sensors known, by whether they were heard of lately.", "state"),
 		rows:      desc("rows", "Rows kept of all sensors."),
@@ -51,13 +53,10 @@ func (o *own) Collect(out chan<- prometheus.Metric) {
 				float64(o.service.counts[item][result].Load()), name, result.String())
 		}
 	}
-	sum := o.service.summary()
-	online := 0
-	for i := range sum.sensors {
-		s := &sum.sensors[i]
+	for i := range o.sum.sensors {
+		s := &o.sum.sensors[i]
 		up := 0.0
 		if s.online {
-			online++
 			up = 1
 		}
 		gauge(o.up, up, s.id)
@@ -66,8 +65,8 @@ func (o *own) Collect(out chan<- prometheus.Metric) {
 		gauge(o.windowEnd, float64(s.end)/1e9, s.id)
 		gauge(o.ledger, float64(s.imbalance), s.id)
 	}
-	gauge(o.sensors, float64(online), "online")
-	gauge(o.sensors, float64(len(sum.sensors)-online), "offline")
-	gauge(o.rows, float64(sum.rows))
-	gauge(o.series, float64(sum.series))
+	gauge(o.sensors, float64(o.sum.online), "online")
+	gauge(o.sensors, float64(len(o.sum.sensors)-o.sum.online), "offline")
+	gauge(o.rows, float64(o.sum.rows))
+	gauge(o.series, float64(o.sum.series))
 }

@@ -21,7 +21,7 @@ type scrape struct {
 	service  *service
 	text     renderer
 	open     renderer
-	registry *prometheus.Registry
+	process  *prometheus.Registry // what any Go process says of itself
 	accepted []expfmt.Format
 	buffers  sync.Pool // *bytes.Buffer: the body of a big scrape is tens of megabytes
 	zippers  sync.Pool // *gzip.Writer
@@ -32,7 +32,7 @@ func newScrape(s *service) *scrape {
 		service:  s,
 		text:     renderer{families: families()},
 		open:     renderer{families: families(), openMetrics: true},
-		registry: prometheus.NewRegistry(),
+		process:  prometheus.NewRegistry(),
 		accepted: []expfmt.Format{expfmt.FmtOpenMetrics_1_0_0, expfmt.FmtOpenMetrics_0_0_1, expfmt.FmtText},
 	}
 	x.buffers.New = func() any { return &bytes.Buffer{} }
@@ -40,9 +40,7 @@ func newScrape(s *service) *scrape {
 		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // errs on a level that does not exist
 		return z
 	}
-	x.registry.MustRegister(newOwn(s),
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	x.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return x
 }
 
@@ -86,10 +84,14 @@ func (x *scrape) render(body *bytes.Buffer, format expfmt.Format) error {
 	if format.FormatType() == expfmt.TypeOpenMetrics {
 		r = &x.open
 	}
+	var sum summary
 	x.service.store.read(func(s *state) {
 		body.Write(r.append(body.AvailableBuffer(), s))
+		sum = x.service.summarize(s)
 	})
-	own, err := x.registry.Gather()
+	server := prometheus.NewRegistry()
+	server.MustRegister(newOwn(x.service, sum))
+	own, err := prometheus.Gatherers{x.process, server}.Gather()
 	if err != nil {
 		return fmt.Errorf("gather the server's own metrics: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -134,8 +135,7 @@ func newLogger(o *options, l plugins.Log, stdout, stderr io.Writer) (hclog.Logge
 	if o.debug && l.Level != "trace" {
 		l.Level = "debug"
 	}
-	level := hclog.LevelFromString(l.Level)
-	if level == hclog.NoLevel {
+	if !slices.Contains([]string{"trace", "debug", "info", "warn", "error"}, l.Level) {
 		return nil, nil, fmt.Errorf("-log-level %q is not one of trace, debug, info, warn, error", l.Level)
 	}
 	if l.Format != "text" && l.Format != "json" {
@@ -153,5 +153,5 @@ func newLogger(o *options, l plugins.Log, stdout, stderr io.Writer) (hclog.Logge
 		}
 		out, closeLog = f, func() { _ = f.Close() }
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: "server", Level: level, JSONFormat: l.Format == "json", Output: out}), closeLog, nil
+	return hclog.New(&hclog.LoggerOptions{Name: "server", Level: hclog.LevelFromString(l.Level), JSONFormat: l.Format == "json", Output: out}), closeLog, nil
 }

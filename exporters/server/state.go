@@ -51,8 +51,8 @@ type log struct {
 	id          string
 	watermark   uint64
 	chain       []byte
-	ledger      totals            // what the sensor says the windows add up to
-	sums        map[view]totals   // what they add up to here, by view
+	ledger      *uint64           // bytes that the windows add up to, as the sensor says; nil: it does not
+	bytes       map[view]uint64   // that they add up to here
 	rows        map[string]*row   // by rows.AppendKey
 	parts       map[*series]*part // what this log adds to each series
 	end         uint64            // of the newest window, packet time
@@ -62,8 +62,6 @@ type log struct {
 }
 
 type view = netmonpb.View
-
-type totals struct{ packets, bytes, connections uint64 }
 
 // row is a key that lives in a log: where its counters go.
 type row struct {
@@ -109,8 +107,8 @@ func (s *state) open(id string, logID []byte) (*sensor, *log, error) {
 	}
 	sensor := s.sensors[i]
 	l := &log{
-		id:   string(logID),
-		sums: map[view]totals{}, rows: map[string]*row{}, parts: map[*series]*part{},
+		id:    string(logID),
+		bytes: map[view]uint64{}, rows: map[string]*row{}, parts: map[*series]*part{},
 	}
 	sensor.endGauges() // those of the log before are of a process that has ended
 	sensor.logs = append(sensor.logs, l)
@@ -152,7 +150,7 @@ func (s *state) empty(l *log) {
 	}
 	clear(l.rows)
 	clear(l.parts)
-	clear(l.sums)
+	clear(l.bytes)
 }
 
 // sweep forgets the sensors that were not heard of for too long.
@@ -194,11 +192,7 @@ func (s *state) addAll(sensor *sensor, l *log, all []*netmonpb.Row) {
 func (s *state) add(sensor *sensor, l *log, r *netmonpb.Row) (to *row, own bool) {
 	to, own = s.at(sensor, l, r.Key)
 	if c := r.Counters; c != nil {
-		sum := l.sums[r.Key.View]
-		sum.packets += c.PacketsSent + c.PacketsReceived
-		sum.bytes += c.BytesSent + c.BytesReceived
-		sum.connections += c.Connections
-		l.sums[r.Key.View] = sum
+		l.bytes[r.Key.View] += c.BytesSent + c.BytesReceived
 		for _, p := range to.parts {
 			if p != nil {
 				p.counts.add(c)
