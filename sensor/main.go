@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -19,7 +18,7 @@ type Options struct {
 	Config    string // file or folder; "" with Pcap only
 	Check     bool   // check the configuration and return
 	Pcap      string // replay this file
-	Shards    int    // of a replay; 0: one per CPU
+	Shards    int    // of a replay; 0: one
 	Flows     bool   // a replay prints every flow
 	Debug     bool
 	LogLevel  string // overrides the configuration where set
@@ -68,7 +67,7 @@ func Main(ctx context.Context, o Options) error {
 	case o.Pcap != "":
 		r := ReplayOptions{Path: o.Pcap, Shards: o.Shards, Flows: o.Flows, Version: o.Version, Logger: logger}
 		if r.Shards <= 0 {
-			r.Shards = runtime.NumCPU()
+			r.Shards = 1 // each shard walks the whole file: more of them cost more and gain little
 		}
 		if o.Config != "" {
 			r.Config = cfg

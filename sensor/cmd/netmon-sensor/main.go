@@ -46,7 +46,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	set.StringVar(&f.config, "c", "", "short for -config")
 	set.BoolVar(&f.check, "check-config", false, "check the configuration, exporters included, and exit")
 	set.StringVar(&f.pcap, "pcap", "", "read packets from a pcap or pcapng `file` and print JSON; needs no root")
-	set.IntVar(&f.shards, "shards", 0, "with -pcap: how many shards share the work; the result is the same (0: one per CPU)")
+	set.IntVar(&f.shards, "shards", 0, "with -pcap: how many shards share the work; the result is the same (0: one)")
 	set.BoolVar(&f.noFlow, "no-flows", false, "with -pcap: print sums only, not every flow")
 	set.BoolVar(&f.debug, "debug", false, "show what is opened and why; same as -log-level debug")
 	set.BoolVar(&f.debug, "d", false, "short for -debug")

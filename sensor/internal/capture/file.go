@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -9,18 +10,20 @@ import (
 	"math"
 	"os"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
-	// maxUnpacked bounds what a compressed file, or one that cannot be mapped,
-	// may take in memory.
+	// maxUnpacked bounds what a compressed file, or one that is no regular
+	// file, may take in memory.
 	maxUnpacked = 4 << 30
 
 	// fileBlock is how many packets of a file make a block: enough to share the
 	// cost of a call, few enough for the block to stay in the first-level cache.
 	fileBlock = 256
+
+	// fileBuffer is how much of a file is read at once: it stays in the
+	// second-level cache. A larger record makes it grow.
+	fileBuffer = 256 << 10
 
 	// maxWalk is how many frames a source looks at in one call, so that a shard
 	// that is given few of them still hears of the time.
@@ -35,11 +38,11 @@ var ErrNotCapture = errors.New("not a pcap or pcapng file")
 // it for all frames, each in its own goroutine, so it must be pure.
 type Pick func(link uint16, frame []byte, wire uint32) int
 
-// File is a pcap or pcapng file. It is mapped, so it must not shrink while it
-// is read; the last of its Sources to close unmaps it.
+// File is a pcap or pcapng file. It must not be changed while it is read.
 type File struct {
-	data    []byte
-	mapped  bool
+	data    []byte   // all of it, where it could not be read piece by piece
+	file    *os.File // else
+	size    int64
 	packed  error // what stopped the decompression; all before it is in data
 	pick    Pick
 	sources []Source
@@ -51,42 +54,55 @@ type File struct {
 // the shard that pick names, or all to the only one; a frame that pick gives a
 // number out of range goes to none. pick may be nil for one shard.
 //
-// A regular file is mapped. A gzip file, and anything that is no regular file,
-// is read into memory, at most 4 GiB of it.
+// Each shard reads a regular file through a buffer of its own: that costs half of
+// what walking a mapped file does, where each record waits for memory. A gzip
+// file, and anything that is no regular file, is read into memory, at most 4 GiB
+// of it.
 func OpenFile(path string, shards int, pick func(link uint16, frame []byte, wire uint32) int) (*File, error) {
-	data, mapped, packed, err := load(path)
+	f, err := load(path)
 	if err != nil {
 		return nil, fmt.Errorf("read capture %s: %w", path, err)
 	}
-	f, err := newFile(data, shards, pick)
-	if err != nil {
-		if mapped {
-			unix.Munmap(data)
+	if err := f.split(shards, pick); err != nil {
+		if f.file != nil {
+			f.file.Close()
 		}
-		return nil, fmt.Errorf("read capture %s: %w", path, errors.Join(err, packed))
+		return nil, fmt.Errorf("read capture %s: %w", path, errors.Join(err, f.packed))
 	}
-	f.mapped, f.packed = mapped, packed
 	return f, nil
 }
 
 func newFile(data []byte, shards int, pick Pick) (*File, error) {
-	start, err := newCursor(data)
+	f := &File{data: data, size: int64(len(data))}
+	return f, f.split(shards, pick)
+}
+
+// split makes the sources.
+func (f *File) split(shards int, pick Pick) error {
+	head := f.data
+	if f.file != nil {
+		head = make([]byte, min(f.size, pcapHeader))
+		if _, err := f.file.ReadAt(head, 0); err != nil && err != io.EOF {
+			return err
+		}
+	}
+	start, err := newCursor(head, f.size)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if shards = max(shards, 1); shards == 1 {
 		pick = nil
 	} else if pick == nil {
-		return nil, errors.New("several shards need a rule which frame is whose")
+		return errors.New("several shards need a rule which frame is whose")
 	}
-	f := &File{data: data, pick: pick}
+	f.pick = pick
 	f.open.Store(int32(shards))
 	for i := range shards {
 		s := &fileSource{file: f, shard: i, cursor: start}
 		s.cursor.clock = math.MinInt64
 		f.sources = append(f.sources, s)
 	}
-	return f, nil
+	return nil
 }
 
 // Sources returns one source per shard, in their order. All of them must be
@@ -113,10 +129,10 @@ func (f *File) ended(damage error) {
 }
 
 func (f *File) closed() error {
-	if f.open.Add(-1) > 0 || !f.mapped {
+	if f.open.Add(-1) > 0 || f.file == nil {
 		return nil
 	}
-	return unix.Munmap(f.data)
+	return f.file.Close()
 }
 
 // fileSource is one shard's way through a File.
@@ -124,7 +140,8 @@ type fileSource struct {
 	file   *File
 	shard  int
 	cursor cursor
-	done   bool // the cursor is at the end
+	buffer []byte // of the cursor's stretch, where the file is read piece by piece
+	done   bool   // the cursor is at the end
 	closed bool
 	block  [fileBlock]Packet
 }
@@ -137,6 +154,14 @@ func (s *fileSource) Next() ([]Packet, error) {
 	for walked := 0; n < len(s.block) && walked < maxWalk; walked++ {
 		p := &s.block[n]
 		if !s.cursor.next(p) {
+			if s.cursor.need > 0 {
+				if n > 0 {
+					break // the block's frames lie in the buffer
+				}
+				if s.fill() {
+					continue
+				}
+			}
 			s.done = true
 			s.file.ended(s.cursor.damage)
 			break
@@ -149,6 +174,27 @@ func (s *fileSource) Next() ([]Packet, error) {
 		return nil, io.EOF
 	}
 	return s.block[:n], nil
+}
+
+// fill moves the stretch on so that the cursor has what it needs. It returns
+// false where the file cannot be read; the cursor then knows why.
+func (s *fileSource) fill() bool {
+	c := &s.cursor
+	skip := min(c.off, len(c.data)) // the cursor may stand beyond
+	rest := c.data[skip:]
+	if c.need > cap(s.buffer) {
+		s.buffer = make([]byte, max(c.need, fileBuffer))
+	}
+	s.buffer = s.buffer[:cap(s.buffer)]
+	c.base += int64(c.off)
+	have := copy(s.buffer, rest)
+	n, err := s.file.file.ReadAt(s.buffer[have:], c.base+int64(have))
+	c.data, c.off = s.buffer[:have+n], 0
+	if len(c.data) < c.need {
+		return c.broken("record", fmt.Sprintf("the file ended early: %v", err))
+	}
+	c.need = 0
+	return true
 }
 
 func (s *fileSource) Clock() int64 {
@@ -164,54 +210,49 @@ func (s *fileSource) Close() error {
 	}
 	s.closed = true
 	clear(s.block[:])
-	s.cursor = cursor{}
+	s.cursor, s.buffer = cursor{}, nil
 	return s.file.closed()
 }
 
-// load maps the file, or reads it where it cannot be mapped or is compressed.
-// packed is what ended the decompression early.
-func load(path string) (data []byte, mapped bool, packed, err error) {
+// load opens the file, or reads it where it is compressed or cannot be read piece
+// by piece.
+func load(path string) (*File, error) {
 	h, err := os.Open(path)
 	if err != nil {
-		return nil, false, nil, err
+		return nil, err
 	}
-	defer h.Close()
+	f := &File{file: h}
 	st, err := h.Stat()
-	if err != nil {
-		return nil, false, nil, err
-	}
 	switch {
+	case err != nil:
 	case st.IsDir():
-		return nil, false, nil, errors.New("is a directory")
+		err = errors.New("is a directory")
 	case !st.Mode().IsRegular():
-		if data, err = readAll(h); err != nil {
-			return nil, false, nil, err
+		f.data, err = readAll(h)
+		if isGzip(f.data) {
+			f.data, f.packed, err = gunzip(bytes.NewReader(f.data))
 		}
 	case st.Size() == 0:
-		return nil, false, nil, fmt.Errorf("empty: %w", ErrNotCapture)
-	case st.Size() > math.MaxInt:
-		return nil, false, nil, errors.New("larger than the address space")
+		err = fmt.Errorf("empty: %w", ErrNotCapture)
 	default:
-		data, err = unix.Mmap(int(h.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
-		if err != nil {
-			return nil, false, nil, fmt.Errorf("map: %w", err)
+		magic := make([]byte, 2)
+		h.ReadAt(magic, 0) // a file too short is no capture, as will be found
+		if !isGzip(magic) {
+			f.size = st.Size()
+			return f, nil
 		}
-		mapped = true
-		unix.Madvise(data, unix.MADV_SEQUENTIAL) // only a hint
+		f.data, f.packed, err = gunzip(h)
 	}
-	if !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
-		return data, mapped, nil, nil
-	}
-	unpacked, packed, err := gunzip(data)
-	if mapped {
-		unix.Munmap(data)
-	}
-	return unpacked, false, packed, err
+	h.Close()
+	f.file, f.size = nil, int64(len(f.data))
+	return f, err
 }
 
+func isGzip(b []byte) bool { return bytes.HasPrefix(b, []byte{0x1f, 0x8b}) }
+
 // gunzip returns what can be decompressed, and in packed why it is not all.
-func gunzip(data []byte) (out []byte, packed, err error) {
-	z, err := gzip.NewReader(bytes.NewReader(data))
+func gunzip(in io.Reader) (out []byte, packed, err error) {
+	z, err := gzip.NewReader(bufio.NewReader(in))
 	if err != nil {
 		return nil, nil, fmt.Errorf("gzip: %w", err)
 	}

@@ -123,6 +123,7 @@ func drain(t testing.TB, s Source) []Packet {
 				t.Fatalf("frame %d: interface %d, type %d", p.Order, p.Interface, p.Type)
 			}
 			clock, order = p.Clock, p.Order
+			p.Data = slices.Clone(p.Data) // valid until the next call only
 			all = append(all, p)
 		}
 		if got := s.Clock(); got < clock {

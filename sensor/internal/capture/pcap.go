@@ -20,11 +20,14 @@ const (
 // cursor walks the records of a capture. It is a value: shards each start from
 // a copy of the first one.
 type cursor struct {
-	data   []byte
-	off    int    // of the next record
+	data   []byte // a stretch of the capture
+	base   int64  // where in the capture data begins
+	size   int64  // of the capture
+	off    int    // of the next record in data; it may lie beyond
+	need   int    // bytes from off on that the next record needs and data lacks; 0: none
 	frames uint64 // given so far
 	clock  int64  // latest time of any of them
-	damage error  // why the walk ended before the end of data
+	damage error  // why the walk ended before the end of the capture
 
 	big bool // byte order of the file, or of the section
 	ng  bool
@@ -37,8 +40,10 @@ type cursor struct {
 	interfaces []ngInterface // pcapng: of the section, in order
 }
 
-func newCursor(data []byte) (cursor, error) {
-	c := cursor{data: data}
+// newCursor begins a walk. data is the first stretch of a capture of size bytes:
+// all of it, or at least its first pcapHeader bytes.
+func newCursor(data []byte, size int64) (cursor, error) {
+	c := cursor{data: data, size: size}
 	if len(data) < 4 {
 		return c, ErrNotCapture
 	}
@@ -65,7 +70,21 @@ func newCursor(data []byte) (cursor, error) {
 	return c, nil
 }
 
-// next fills p with the next frame. It returns false at the end and at damage.
+// left is how many bytes of the capture are to come.
+func (c *cursor) left() int64 { return c.size - c.base - int64(c.off) }
+
+// has tells whether the next n bytes of the capture are in data. Where they are
+// not, though the capture has them, the walk pauses until a later stretch.
+func (c *cursor) has(n int) bool {
+	if c.off+n <= len(c.data) {
+		return true
+	}
+	c.need = n
+	return false
+}
+
+// next fills p with the next frame. It returns false at the end, at damage, and
+// where need says that it wants more data.
 func (c *cursor) next(p *Packet) bool {
 	if c.ng {
 		if !c.nextBlock(p) {
@@ -82,13 +101,17 @@ func (c *cursor) next(p *Packet) bool {
 }
 
 func (c *cursor) nextRecord(p *Packet) bool {
-	rest := c.data[c.off:]
-	if len(rest) < c.record {
-		if len(rest) > 0 {
+	left := c.left()
+	if left < int64(c.record) {
+		if left > 0 {
 			return c.broken("record", "header cut off")
 		}
 		return false
 	}
+	if !c.has(c.record) {
+		return false
+	}
+	rest := c.data[c.off:]
 	var sec, sub, captured, wire uint32
 	if h := rest[:16]; c.big {
 		sec, sub = binary.BigEndian.Uint32(h), binary.BigEndian.Uint32(h[4:])
@@ -101,8 +124,11 @@ func (c *cursor) nextRecord(p *Packet) bool {
 		return c.broken("record", fmt.Sprintf("absurd length %d", captured))
 	}
 	end := c.record + int(captured)
-	if end > len(rest) {
+	if int64(end) > left {
 		return c.broken("record", "cut off")
+	}
+	if !c.has(end) {
+		return false
 	}
 	p.Data = rest[c.record:end:end]
 	p.Time = int64(sec)*1e9 + int64(sub)*c.scale
@@ -122,7 +148,7 @@ func wireLength(captured, wire uint32) uint32 {
 
 // broken notes damage at the record or block that would be next.
 func (c *cursor) broken(what, why string) bool {
-	c.damage = fmt.Errorf("%s %d at offset %d: %s", what, c.frames+1, c.off, why)
+	c.damage = fmt.Errorf("%s %d at offset %d: %s", what, c.frames+1, c.base+int64(c.off), why)
 	return false
 }
 

@@ -36,11 +36,14 @@ type ngInterface struct {
 
 // nextBlock fills p from the next block that holds a packet.
 func (c *cursor) nextBlock(p *Packet) bool {
-	for c.off < len(c.data) {
-		rest := c.data[c.off:]
-		if len(rest) < 12 {
+	for left := c.left(); left > 0; left = c.left() {
+		if left < 12 {
 			return c.broken("block before record", "cut off")
 		}
+		if !c.has(12) {
+			return false
+		}
+		rest := c.data[c.off:]
 		if binary.LittleEndian.Uint32(rest) == ngSection {
 			c.big = binary.LittleEndian.Uint32(rest[8:]) != ngOrder
 			c.interfaces = c.interfaces[:0]
@@ -51,8 +54,15 @@ func (c *cursor) nextBlock(p *Packet) bool {
 		} else {
 			kind, length = binary.LittleEndian.Uint32(rest), binary.LittleEndian.Uint32(rest[4:])
 		}
-		if length < 12 || length%4 != 0 || uint64(length) > uint64(len(rest)) {
+		if length < 12 || length%4 != 0 || int64(length) > left {
 			return c.broken("block before record", "bad block length or cut off")
+		}
+		if !ngRead(kind) {
+			c.off += int(length)
+			continue
+		}
+		if !c.has(int(length)) {
+			return false
 		}
 		body := rest[8 : length-4]
 		got, ok := false, true
@@ -77,6 +87,15 @@ func (c *cursor) nextBlock(p *Packet) bool {
 		if got {
 			return true
 		}
+	}
+	return false
+}
+
+// ngRead tells whether blocks of this kind are looked into.
+func ngRead(kind uint32) bool {
+	switch kind {
+	case ngEnhanced, ngOldPacket, ngSimple, ngDescribes:
+		return true
 	}
 	return false
 }
