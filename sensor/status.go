@@ -136,7 +136,7 @@ func (s *status) Collect(out chan<- prometheus.Metric) {
 		if strings.HasSuffix(r.Key.Item, "_total") {
 			kind, value = prometheus.CounterValue, float64(r.Counters.GetValue())
 		}
-		desc := prometheus.NewDesc("netmon_"+r.Key.Item, itemHelp(r.Key.Item), []string{"interface", "shard", "detail"}, nil)
+		desc := prometheus.NewDesc("netmon_"+r.Key.Item, rows.ItemHelp(r.Key.Item), []string{"interface", "shard", "detail"}, nil)
 		out <- prometheus.MustNewConstMetric(desc, kind, value, r.Key.Interface, strconv.Itoa(int(r.Key.Shard)), r.Key.Detail)
 	}
 	gauge := func(name, help string, value float64, labels ...string) {
@@ -157,12 +157,4 @@ func (s *status) Collect(out chan<- prometheus.Metric) {
 		prometheus.CounterValue, float64(s.log.Last()))
 	out <- prometheus.MustNewConstMetric(prometheus.NewDesc("netmon_window_end_timestamp_seconds", "End of the newest window, in packet time.", nil, nil),
 		prometheus.GaugeValue, float64(s.end)/1e9)
-}
-
-// itemHelp is the help text of an item of the view `sensor`.
-func itemHelp(item string) string {
-	if h, ok := sensorItems[item]; ok {
-		return h
-	}
-	return "The sensor's own figure " + item + "."
 }

@@ -1,7 +1,5 @@
 package server
 
-import "github.com/netmon-sensor/netmon/proto/rows"
-
 // kind is the type of a family, as both exposition formats call it; in
 // OpenMetrics untyped is unknown.
 type kind string
@@ -72,55 +70,4 @@ func families() []family {
 		{name: "network_interface_info", kind: isGauge, group: byIdentity,
 			help: "1 for every address of an interface that is captured."},
 	}
-}
-
-// itemHelp is the help text of netmon_ITEM, a figure that a sensor tells of itself.
-func itemHelp(item string) string {
-	switch item {
-	case "frames_total":
-		return "Frames read, by what became of them (detail: decoded, or the reason why not)."
-	case "link_bytes_total":
-		return "Bytes of the frames read, link layer included."
-	case "ip_bytes_total":
-		return "IP bytes counted."
-	case "packets_filtered_total":
-		return "IP packets read and left out by the configuration."
-	case "flows":
-		return "Flows in the table."
-	case "flow_table_bytes":
-		return "Memory of the flow table."
-	case "flows_evicted_total":
-		return "Flows exported early because the table was full."
-	case "packets_held":
-		return "Packets counted whose flow may still show its own name."
-	case "dns_malformed_total":
-		return "DNS messages that ended early or made no sense."
-	case "names_invalid_total":
-		return "Names seen that are no valid domain name."
-	case "names_overflowed_total":
-		return "Evidence given up because a bound was reached (detail: heads, streams, facts)."
-	case "names_known":
-		return "Names in the join's book."
-	case "audit_imbalance":
-		return "Packets decoded less those accounted and held; not 0 is a fault of the sensor."
-	case "capture_packets_total":
-		return "Packets that passed the filter, dropped ones included, as the kernel counts."
-	case "capture_dropped_total":
-		return "Packets for which the kernel had no room in the ring."
-	case "capture_freezes_total":
-		return "How often a ring was full."
-	case "capture_ring_bytes":
-		return "Memory of the ring."
-	case "interface_up":
-		return "1 while the interface is there and up."
-	case "rows":
-		return "Rows of a view (detail) in use."
-	case "rows_overflowed_total":
-		return "Additions to the row " + otherName + " because a view (detail) was full."
-	case "rows_retired_total":
-		return "Rows of a view (detail) that were idle or displaced: they are in the row " + rows.Retired + "."
-	case "accesses_overflowed_total":
-		return "Connections counted as accesses because too many recent ones were remembered."
-	}
-	return "The sensor's own figure " + item + "."
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/netmon-sensor/netmon/proto/rows"
 )
 
 // renderer writes what the sensors told, straight from the series: each has its
@@ -41,7 +43,7 @@ func (r *renderer) items(b []byte, s *state) []byte {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	for _, item := range names {
-		f := family{name: "netmon_" + item, kind: isGauge, value: value, plus: none, help: itemHelp(item)}
+		f := family{name: "netmon_" + item, kind: isGauge, value: value, plus: none, help: rows.ItemHelp(item)}
 		if base, total := strings.CutSuffix(item, "_total"); total {
 			f.kind = isCounter
 			if _, clash := slices.BinarySearch(names, base); clash && r.openMetrics {

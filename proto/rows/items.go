@@ -1,0 +1,44 @@
+package rows
+
+// ItemHelp is the help text of netmon_ITEM, a figure that a sensor tells of itself
+// in VIEW_SENSOR. Sensor and server show the same.
+func ItemHelp(item string) string {
+	if help, ok := itemHelp()[item]; ok {
+		return help
+	}
+	return "The sensor's own figure " + item + "."
+}
+
+func itemHelp() map[string]string {
+	return map[string]string{
+		"frames_total":           "Frames read, by what became of them (detail: decoded, or the reason why not).",
+		"link_bytes_total":       "Bytes of the frames read, link layer included.",
+		"ip_bytes_total":         "IP bytes counted.",
+		"packets_filtered_total": "IP packets read and left out by the configuration.",
+		"flows":                  "Flows in the table.",
+		"flow_table_bytes":       "Memory of the flow table.",
+		"flows_evicted_total":    "Flows exported early because the table was full.",
+		"flows_overflowed_total": "Packets counted without their flow because the table was full of flows not yet harvested.",
+		"packets_held":           "Packets counted whose flow may still show its own name.",
+		"dns_malformed_total":    "DNS messages that ended early or made no sense.",
+		"names_invalid_total":    "Names seen that are no valid domain name.",
+		"names_overflowed_total": "Evidence given up because a bound was reached (detail: heads, streams, facts).",
+		"audit_imbalance":        "Packets decoded less those accounted and held; not 0 is a fault of the sensor.",
+
+		"capture_packets_total": "Packets that passed the filter, dropped ones included, as the kernel counts.",
+		"capture_dropped_total": "Packets for which the kernel had no room in the ring.",
+		"capture_freezes_total": "How often a ring was full.",
+		"capture_skipped_total": "Packets in the ring that were not ours: of an interface not captured, or from before the filter.",
+		"capture_damaged_total": "Packets not read because the ring contradicted itself.",
+		"capture_ring_bytes":    "Memory of the ring.",
+
+		"interface_info":            "An address of an interface (detail: its MAC address).",
+		"interface_up":              "1 while the interface is there and up.",
+		"names_evicted_total":       "Answers forgotten because there were too many.",
+		"names_known":               "Names in the join's book.",
+		"rows":                      "Rows of a view (detail) in use.",
+		"rows_overflowed_total":     "Additions to the row (other) because a view (detail) was full.",
+		"rows_retired_total":        "Rows of a view (detail) that were idle or displaced.",
+		"accesses_overflowed_total": "Connections counted as accesses because too many recent ones were remembered.",
+	}
+}
