@@ -15,8 +15,6 @@ var ErrPrivilege = fmt.Errorf("no capability CAP_NET_RAW: %w", os.ErrPermission)
 // ErrNoInterface is what a NoInterfaceError is.
 var ErrNoInterface = errors.New("no such interface")
 
-var errNoCgo = errors.New("built without cgo: live capture is not available, -pcap still works")
-
 // NoInterfaceError names an interface that was asked for by its full name and
 // does not exist.
 type NoInterfaceError struct {

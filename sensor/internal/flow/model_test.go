@@ -124,8 +124,8 @@ type ledger struct {
 }
 
 type ledgerFlow struct {
-	Record        // with the sums of all its records
-	held, counted bool
+	Record  // with the sums of all its records
+	counted bool
 }
 
 func newLedger() *ledger { return &ledger{flows: map[uint32]*ledgerFlow{}} }
