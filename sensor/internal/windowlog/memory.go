@@ -26,8 +26,8 @@ const DefaultMaxBytes = 64 << 20
 type MemoryOptions struct {
 	SensorID string
 	// MaxBytes bounds the encoded windows kept; DefaultMaxBytes where 0. The
-	// newest window is kept whatever its size. The snapshot comes on top: it has
-	// a row for each row of the sensor's views, so their budget bounds it.
+	// newest window is kept whatever its size. The totals come on top: they have
+	// a row for each row of the sensor's views, so their budget bounds them.
 	MaxBytes int64
 	Now      func() time.Time // default time.Now
 }
@@ -46,15 +46,15 @@ type Memory struct {
 	maxBytes int64
 	created  time.Time
 
-	// mu guards everything below. windows, bytes and last change under it and
-	// by Append's caller only, so that one may read them without.
+	// mu guards everything below. last changes under it and by Append's caller
+	// only, so that one may read it without.
 	mu      sync.Mutex
-	windows []encoded // of the sequences after folded.sequence
+	windows []encoded // of the sequences after folded
 	bytes   int64
 	last    head
 	newest  *netmonpb.Window
-	folded  head
-	totals  rows.Totals // windows 1..folded.sequence
+	folded  uint64      // windows 1..folded are in the totals only
+	totals  rows.Totals // of windows 1..last.sequence
 	cursors map[string]uint64
 	closed  bool
 	more    chan struct{} // closed, and replaced, when there is news for Next
@@ -85,7 +85,7 @@ func NewMemory(o MemoryOptions) *Memory {
 		cursors: make(map[string]uint64), more: make(chan struct{}),
 	}
 	rand.Read(m.id) // never fails
-	m.last.ledger, m.folded.ledger = &netmonpb.Ledger{}, &netmonpb.Ledger{}
+	m.last.ledger = &netmonpb.Ledger{}
 	return m
 }
 
@@ -109,10 +109,7 @@ func (m *Memory) Append(w *netmonpb.Window) error {
 	if err != nil {
 		return err
 	}
-	if err := m.keep(w, wire); err != nil {
-		return err
-	}
-	return m.fold()
+	return m.keep(w, wire)
 }
 
 func (m *Memory) keep(w *netmonpb.Window, wire []byte) error {
@@ -123,8 +120,11 @@ func (m *Memory) keep(w *netmonpb.Window, wire []byte) error {
 	}
 	m.windows = append(m.windows, wire)
 	m.bytes += int64(len(wire))
-	m.last = headOf(w)
+	m.last = head{sequence: w.Sequence, end: w.EndNs, chain: w.Chain, ledger: w.Ledger}
 	m.newest = w
+	m.totals.Apply(w.Rows)
+	m.snapshot = nil
+	m.fold()
 	m.wake()
 	return nil
 }
@@ -135,34 +135,25 @@ func (m *Memory) wake() {
 	m.more = make(chan struct{})
 }
 
-// fold moves the older half of the windows into the snapshot once they are too
-// many. Half, because an exporter that has just installed the snapshot should
-// find the windows after it still there. It lets go of the lock between windows,
-// so nobody waits for the whole.
-func (m *Memory) fold() error {
+// fold leaves the older half of the windows to the totals once they are too many.
+// Half, because an exporter that has just installed the snapshot should find the
+// windows after it still there. m.mu is held.
+func (m *Memory) fold() {
 	if m.bytes <= m.maxBytes {
-		return nil
+		return
 	}
 	for m.bytes > m.maxBytes/2 && len(m.windows) > 1 {
-		w, err := decode(m.windows[0])
-		if err != nil {
-			return err
-		}
-		m.mu.Lock()
-		m.totals.Apply(w.Rows)
-		m.folded, m.snapshot = headOf(w), nil
+		m.folded++
 		m.bytes -= int64(len(m.windows[0]))
 		m.windows[0], m.windows = nil, m.windows[1:]
-		m.mu.Unlock()
 	}
-	return nil
 }
 
 // Next implements Log. A window that is there is returned even if ctx is done.
 func (m *Memory) Next(ctx context.Context, n uint64) (*netmonpb.Window, error) {
 	for {
 		m.mu.Lock()
-		first, last, closed, more := m.folded.sequence+1, m.last.sequence, m.closed, m.more
+		first, last, closed, more := m.folded+1, m.last.sequence, m.closed, m.more
 		newest := m.newest
 		var wire encoded
 		if n+1 >= first && n < last {
@@ -188,16 +179,14 @@ func (m *Memory) Next(ctx context.Context, n uint64) (*netmonpb.Window, error) {
 	}
 }
 
-// Snapshot implements Log: it is the effect of the folded windows, so the
-// windows after it are all there. Before the first fold it is empty, with
-// sequence 0.
+// Snapshot implements Log.
 func (m *Memory) Snapshot() *netmonpb.Snapshot {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.snapshot == nil {
 		m.snapshot = &netmonpb.Snapshot{
-			LogId: m.id, Sequence: m.folded.sequence, SensorId: m.sensorID,
-			EndNs: m.folded.end, Chain: m.folded.chain, Ledger: m.folded.ledger,
+			LogId: m.id, Sequence: m.last.sequence, SensorId: m.sensorID,
+			EndNs: m.last.end, Chain: m.last.chain, Ledger: m.last.ledger,
 			Rows: m.totals.Rows(), CreatedNs: uint64(m.created.UnixNano()),
 		}
 	}
@@ -244,19 +233,15 @@ func (m *Memory) Close() error {
 type Stats struct {
 	Windows int    // kept one by one
 	Bytes   int64  // of their encoding
-	Folded  uint64 // windows in the snapshot only
-	Rows    int    // of the snapshot
+	Folded  uint64 // windows in the totals only
+	Rows    int    // of the totals
 }
 
 // Stats returns the figures at this moment.
 func (m *Memory) Stats() Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return Stats{len(m.windows), m.bytes, m.folded.sequence, m.totals.Len()}
-}
-
-func headOf(w *netmonpb.Window) head {
-	return head{sequence: w.Sequence, end: w.EndNs, chain: w.Chain, ledger: w.Ledger}
+	return Stats{len(m.windows), m.bytes, m.folded, m.totals.Len()}
 }
 
 func decode(wire encoded) (*netmonpb.Window, error) {

@@ -137,21 +137,28 @@ func TestAppendCompletesWindows(t *testing.T) {
 		t.Errorf("last is %d", m.Last())
 	}
 	s := m.Snapshot()
-	if s.Sequence != 0 || len(s.Rows) != 0 || s.CreatedNs != 7e9 || !bytes.Equal(s.LogId, m.ID()) || s.SensorId != "host" {
-		t.Errorf("snapshot before any fold: %v", s)
+	if s.Sequence != 3 || s.CreatedNs != 7e9 || !bytes.Equal(s.LogId, m.ID()) || s.SensorId != "host" || !bytes.Equal(s.Chain, f.chain) {
+		t.Errorf("snapshot %v", s)
+	}
+	if s := NewMemory(MemoryOptions{}).Snapshot(); s.Sequence != 0 || len(s.Rows) != 0 {
+		t.Errorf("snapshot of an empty log: %v", s)
 	}
 	if bytes.Equal(m.ID(), NewMemory(MemoryOptions{}).ID()) {
 		t.Error("two logs have one id")
 	}
 }
 
-// At any moment a snapshot and the windows after it are the sum of all windows.
+// At any moment the snapshot is the sum of all windows, and so is what a follower
+// holds that has taken windows, or a snapshot and the windows after it.
 func TestSnapshotAndWindowsAreEverything(t *testing.T) {
 	for seed := range uint64(20) {
 		m := NewMemory(MemoryOptions{MaxBytes: int64(300 + 500*seed)})
 		g := newGenerator(seed)
 		for range 120 {
 			appendTo(t, m, g.next())
+			if s := m.Snapshot(); s.Sequence != m.Last() || !equal(s.Rows, g.sum.Rows()) {
+				t.Fatalf("seed %d, window %d: the snapshot is of %d: %v", seed, m.Last(), s.Sequence, s.Rows)
+			}
 			if g.rng.IntN(4) > 0 {
 				continue
 			}

@@ -1,5 +1,5 @@
-// Package windowlog keeps the windows that exporters have yet to be sent, the
-// snapshot of everything before them, and where each exporter stands.
+// Package windowlog keeps the windows that exporters have yet to be sent, a
+// snapshot of them all, and where each exporter stands.
 package windowlog
 
 import (
@@ -9,7 +9,7 @@ import (
 )
 
 // Log is the queue of all exporters: windows 1, 2, 3 ... without holes. When it
-// is full its oldest windows are folded into the snapshot; nothing is ever
+// is full its oldest windows are left to the snapshot alone; nothing is ever
 // dropped, and nothing is deleted because somebody acknowledged it.
 //
 // Append has one caller. Everything else may be called from any goroutine.
@@ -27,8 +27,9 @@ type Log interface {
 	// that window is in the snapshot only.
 	Next(ctx context.Context, n uint64) (*netmonpb.Window, error)
 
-	// Snapshot returns the effect of windows 1..s for some s at or after the
-	// newest folded window.
+	// Snapshot returns the effect of windows 1..Last. Were it older, an exporter
+	// that lost its state would for a moment show less than it had shown before:
+	// a counter reset.
 	Snapshot() *netmonpb.Snapshot
 
 	// Last is the newest sequence, 0 when there is none.
