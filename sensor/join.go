@@ -72,8 +72,10 @@ type factRef struct {
 }
 
 // run publishes each epoch once every shard has closed it, until the last
-// shard has ended.
-func (j *join) run(in <-chan *harvest) error {
+// shard has ended. The first window that cannot be published calls stop, which
+// must end the shards; they are heard out, for each waits to hand over its last.
+func (j *join) run(in <-chan *harvest, stop func()) error {
+	var first error
 	for running := len(j.final); running > 0; {
 		h := <-in
 		j.pending[h.shard] = append(j.pending[h.shard], h)
@@ -82,12 +84,13 @@ func (j *join) run(in <-chan *harvest) error {
 			running--
 		}
 		for j.complete() {
-			if err := j.next(); err != nil {
-				return err
+			if err := j.next(); err != nil && first == nil {
+				first = err
+				stop()
 			}
 		}
 	}
-	return nil
+	return first
 }
 
 // complete tells whether the oldest pending epoch can be published: every shard

@@ -121,7 +121,7 @@ func live(t *testing.T, frames [][]byte) []*netmonpb.Window {
 		g.Go(func() error { return sh.run(ctx) })
 	}
 	joined := make(chan error)
-	go func() { joined <- p.join.run(p.in) }()
+	go func() { joined <- p.join.run(p.in, func() {}) }()
 
 	send(t, frames)
 	for deadline := time.Now().Add(20 * time.Second); delivered(rings) < uint64(len(frames)); {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/hashicorp/go-hclog"
@@ -55,18 +56,20 @@ func Replay(ctx context.Context, w io.Writer, o ReplayOptions) error {
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	g, reading := errgroup.WithContext(reading)
 	for i, src := range file.Sources() {
 		sh := p.shard(i, src, sides{home: cfg.Capture.HomeNetworks}, names.ReplayLimits(), flow.Options{HoldNS: int64(holdTime), KeepIdle: true})
-		g.Go(func() error { return sh.run(ctx) })
+		g.Go(func() error { return sh.run(reading) })
 	}
-	err = p.join.run(p.in)
+	err = p.join.run(p.in, stop)
 	err = errors.Join(err, g.Wait(), drain())
 	if err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil && err != context.Canceled {
-		return err
+	if ctx.Err() != nil {
+		return fmt.Errorf("replay of %s was interrupted", o.Path)
 	}
 	if damage := file.Damage(); damage != nil {
 		o.Logger.Error("the capture is damaged; what stands before the damage was read", "file", o.Path, "error", damage)

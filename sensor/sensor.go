@@ -121,12 +121,14 @@ func (s *Sensor) Run(ctx context.Context) error {
 
 	sinkCtx, killSinks := context.WithCancel(context.WithoutCancel(ctx))
 	defer killSinks()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	capturing, ctx := errgroup.WithContext(ctx)
 	for _, sh := range s.shards {
 		capturing.Go(func() error { return sh.run(ctx) })
 	}
 	joined := make(chan error, 1)
-	go func() { joined <- s.join.run(s.in) }()
+	go func() { joined <- s.join.run(s.in, stop) }()
 
 	var exporting errgroup.Group
 	for _, sink := range s.sinks {

@@ -41,7 +41,7 @@ func windows(t *testing.T, path string, shards int, cfg config.Config) []*netmon
 		sh := p.shard(i, src, sides{home: cfg.Capture.HomeNetworks}, names.ReplayLimits(), flow.Options{HoldNS: int64(holdTime), KeepIdle: true})
 		g.Go(func() error { return sh.run(t.Context()) })
 	}
-	if err := p.join.run(p.in); err != nil {
+	if err := p.join.run(p.in, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.Wait(); err != nil {
