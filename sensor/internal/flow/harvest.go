@@ -49,7 +49,8 @@ func harvest[K key](t *Table, f *family[K], n uint32, dst []Record, clock int64,
 				Slot: n<<chunkShift | i, Generation: s.generation,
 				Start: o.start, Order: o.order, Last: s.last,
 				Born: s.marks&markBorn == 0, Held: held, Ended: ended,
-				OurSide: s.side, Application: s.application,
+				Midstream: s.marks&markMidstream != 0,
+				OurSide:   s.side, Application: s.application,
 			})
 			s.key.describe(&dst[len(dst)-1])
 			s.marks |= markBorn

@@ -33,6 +33,9 @@ type Record struct {
 	Counted bool
 	// Ended: the flow left the table; no further record will come.
 	Ended bool
+	// Midstream: TCP whose first packet here was no SYN, so its beginning, where
+	// names are, was not seen.
+	Midstream bool
 
 	// OurSide is what SetSide stored at the first packet.
 	OurSide Side

@@ -199,6 +199,28 @@ func TestUndecided(t *testing.T) {
 }
 
 // between is a packet of 100 bytes between two addresses that are ever the same.
+func TestMidstream(t *testing.T) {
+	for flags, want := range map[uint8]bool{syn: false, syn | ack: false, ack: true, rst: true, fin | ack: true} {
+		h := between(4, protoTCP, 50000, 443)
+		h.TCP, h.TCPFlags = true, flags
+		table := New(Options{})
+		put(table, &h, second)
+		h.TCPFlags = syn ^ flags&syn // what follows changes nothing
+		put(table, &h, second)
+		for _, r := range table.Harvest(nil, 2*second, true) {
+			if r.Order == 1 && r.Generation == 1 && r.Midstream != want {
+				t.Errorf("first packet with flags %#x: midstream %t", flags, r.Midstream)
+			}
+		}
+	}
+	cut := between(4, protoTCP, 50000, 443) // whose flags were not captured
+	table := New(Options{})
+	put(table, &cut, second)
+	if rs := table.Harvest(nil, 2*second, true); len(rs) != 1 || rs[0].Midstream {
+		t.Errorf("without flags: %+v", rs)
+	}
+}
+
 func between(version, protocol uint8, src, dst uint16) packet.Header {
 	h := packet.Header{Version: version, Protocol: protocol, Bytes: 100, SrcPort: src, DstPort: dst}
 	binary.BigEndian.PutUint64(h.Src[8:], 0xffff_c0_00_02_01)

@@ -195,6 +195,9 @@ func begin[K key](t *Table, f *family[K], a *arrival, k *keys[K]) (uint32, *stat
 	if !mayShowName(a.h) {
 		s.marks = markDecided
 	}
+	if a.h.TCP && a.h.TCPFlags&packet.SYN == 0 {
+		s.marks |= markMidstream
+	}
 	c.origins[i] = origin{start: a.time, order: a.order}
 	c.due = min(c.due, deadline(a.time, a.h.Protocol))
 	return slot, s
