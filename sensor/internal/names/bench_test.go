@@ -16,6 +16,7 @@ func TestNothingAllocated(t *testing.T) {
 	answer := pack(t, response(t, "www.example.com", "www.example.com. 1 CNAME cdn.example.", "cdn.example. 1 A 192.0.2.1", "cdn.example. 1 A 192.0.2.2"))
 	get := []byte("GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
 	hello, stream := clientHelloOf(t, "www.example.com"), framed(answer)
+	service := pack(t, httpsAnswer("a.example", configurations(configuration(t, 0xfe0d, "cover.example"))))
 	f, d := newTCP(), dnsTCP()
 	question := answerTo(asked)
 	question.Src, question.Dst, question.SrcPort, question.DstPort = question.Dst, question.Src, 40000, 53
@@ -25,6 +26,7 @@ func TestNothingAllocated(t *testing.T) {
 		"HTTP request":         {f.syn(0), f.packet(0, 0, get)},
 		"ClientHello in two":   {f.syn(0), f.packet(0, 0, hello[:1400]), f.packet(0, 1400, hello[1400:])},
 		"DNS query and answer": {question, answerTo(answer)},
+		"HTTPS record":         {answerTo(service)},
 		"DNS over TCP":         {d.syn(1), d.packet(1, 0, stream[:20]), d.packet(1, 20, stream[20:])},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,6 +13,7 @@ type ID uint32
 type Book struct {
 	answers   generations[answerKey, answer]   // to one client
 	addresses generations[[16]byte, byAddress] // to everyone and to anybody
+	covers    generations[ID, uint64]          // Order of the first answer that said so
 	turn      uint64                           // answers learned so far: which is later
 
 	ids   map[string]ID
@@ -37,11 +38,13 @@ type byAddress struct{ everyone, anybody answer }
 const smallestSweep = 4096
 
 // NewBook returns a Book that knows names for at most maxAddresses addresses, and
-// remembers as many answers to single clients; 0 is no bound.
+// remembers as many answers to single clients, and some cover names; 0 is no
+// bound.
 func NewBook(maxAddresses int) *Book {
 	return &Book{
 		answers:   newGenerations[answerKey, answer](maxAddresses),
 		addresses: newGenerations[[16]byte, byAddress](maxAddresses),
+		covers:    newGenerations[ID, uint64](min(maxAddresses, maxCoverNames)),
 		ids:       map[string]ID{},
 		names:     make([]string, 1),
 		sweep:     smallestSweep,
@@ -85,11 +88,12 @@ func (b *Book) Len() int { return b.addresses.len() }
 // Names returns how many names are in use.
 func (b *Book) Names() int { return len(b.ids) }
 
-// Age forgets the answers that were neither given again nor looked up since the
+// Age forgets the answers and covers that were neither given again nor looked up since the
 // last call. Called once an hour of packet time, it keeps each for an hour at least.
 func (b *Book) Age() {
 	b.answers.age()
 	b.addresses.age()
+	b.covers.age()
 }
 
 // Intern returns the ID of name, which must be in its normal form; 0 for "".
@@ -135,6 +139,11 @@ func (b *Book) Sweep(live func(mark func(ID))) {
 		for _, e := range m {
 			mark(e.everyone.id)
 			mark(e.anybody.id)
+		}
+	}
+	for _, m := range []map[ID]uint64{b.covers.young, b.covers.old} {
+		for id := range m {
+			mark(id)
 		}
 	}
 	live(mark)

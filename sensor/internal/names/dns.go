@@ -11,6 +11,8 @@ const (
 	typeA     = 1
 	typeCNAME = 5
 	typeAAAA  = 28
+	typeSVCB  = 64 // RFC 9460, section 14.1
+	typeHTTPS = 65
 	classIN   = 1
 )
 
@@ -33,6 +35,7 @@ type dnsParser struct {
 	text   []byte // names of msg in lower case with dots
 	cnames []cname
 	found  []address
+	covers []span // of msg: public names of ECH configurations
 
 	// last is the name behind the latest name that was only a pointer: nearly
 	// all owners of a message point to the same place.
@@ -68,7 +71,7 @@ type address struct {
 func (d *dnsParser) parse(msg []byte, mdns bool) {
 	*d = dnsParser{
 		seed: d.seed, msg: msg,
-		text: d.text[:0], cnames: d.cnames[:0], found: d.found[:0],
+		text: d.text[:0], cnames: d.cnames[:0], found: d.found[:0], covers: d.covers[:0],
 		lastPointer: -1,
 	}
 	at, ok := 12, true
@@ -142,6 +145,8 @@ func (d *dnsParser) keep(owner dnsName, kind uint16, at, n int) {
 		if target, _, ok := d.name(at); ok {
 			d.cnames = append(d.cnames, cname{owner: owner, target: target})
 		}
+	case kind == typeHTTPS || kind == typeSVCB:
+		d.service(at, n)
 	}
 }
 

@@ -96,9 +96,9 @@ func (o *Observer) collect(p *Packet, s *headSide, off int, b []byte) verdict {
 		}
 		first = s.data.prefix()
 	}
-	v, source, name := o.judge(first)
+	v, source, h := o.judge(first)
 	switch {
-	case v == named && !o.own(p, source, name):
+	case v == named && !o.own(p, source, h):
 		return dead
 	case v == more && s.data == nil:
 		if !o.keepHead(p, s, len(b)) {
@@ -110,25 +110,25 @@ func (o *Observer) collect(p *Packet, s *headSide, off int, b []byte) verdict {
 }
 
 // judge says what the first bytes of a TCP direction are.
-func (o *Observer) judge(b []byte) (v verdict, source Source, name []byte) {
+func (o *Observer) judge(b []byte) (v verdict, source Source, h hello) {
 	if len(b) == 0 {
-		return more, None, nil
+		return more, None, h
 	}
 	b = b[:min(len(b), headLimit)]
 	switch c := b[0]; {
 	case c == 22:
 		source = SNI
-		v, name = helloRecords(b, o.scratch[:])
+		v, h = helloRecords(b, o.scratch[:])
 	case c >= 'A' && c <= 'Z':
 		source = HTTPHost
-		v, name = httpHost(b)
+		v, h.name = httpHost(b)
 	default:
 		v = dead
 	}
 	if v == more && len(b) == headLimit {
 		v = dead
 	}
-	return v, source, name
+	return v, source, h
 }
 
 // isPadding says whether a segment may be link padding that some devices count

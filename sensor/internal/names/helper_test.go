@@ -34,6 +34,11 @@ func wantOwns(t testing.TB, o *Observer, want ...string) {
 // clientHelloOf returns the first flight of crypto/tls's client.
 func clientHelloOf(t testing.TB, name string) []byte {
 	t.Helper()
+	return firstFlight(t, &tls.Config{ServerName: name, NextProtos: []string{"h2", "http/1.1"}})
+}
+
+func firstFlight(t testing.TB, config *tls.Config) []byte {
+	t.Helper()
 	ours, theirs := net.Pipe()
 	done := make(chan []byte)
 	go func() {
@@ -49,7 +54,7 @@ func clientHelloOf(t testing.TB, name string) []byte {
 		theirs.Close()
 		done <- b[:n]
 	}()
-	client := tls.Client(ours, &tls.Config{ServerName: name, NextProtos: []string{"h2", "http/1.1"}})
+	client := tls.Client(ours, config)
 	if err := client.HandshakeContext(context.Background()); err == nil {
 		t.Fatal("a handshake with nobody went well")
 	}

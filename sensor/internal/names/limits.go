@@ -22,6 +22,8 @@ type Limits struct {
 	DNSRows int
 	// Facts is how many facts, and as many own names, one epoch may have.
 	Facts int
+	// Covers is how many names of ECH configurations one epoch may have.
+	Covers int
 	// QUICPackets is how many QUIC packets are decrypted in one epoch. Each
 	// costs some microseconds, so this bounds what forged ones can cost.
 	QUICPackets int
@@ -42,6 +44,7 @@ func DefaultLimits() Limits {
 		DNSTransactions: 32768,
 		DNSRows:         4096,
 		Facts:           200_000,
+		Covers:          1024,
 		QUICPackets:     50_000,
 	}
 }
@@ -57,6 +60,7 @@ func ReplayLimits() Limits {
 		DNSTransactions: 1 << 20,
 		DNSRows:         1 << 16,
 		Facts:           1 << 24,
+		Covers:          1 << 20,
 		QUICPackets:     1 << 30,
 		Patient:         true,
 	}

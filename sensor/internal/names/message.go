@@ -38,6 +38,9 @@ func (o *Observer) message(p *Packet, msg []byte, length uint32, protocol uint8)
 	}
 	if response && rcode == 0 {
 		o.learn(p)
+		if !mdns {
+			o.learnCovers(p)
+		}
 	}
 }
 

@@ -33,7 +33,19 @@ type Fact struct {
 type Own struct {
 	Slot, Generation   uint32
 	NameStart, NameEnd uint32
+	Order              uint64 // of the frame that completed it
 	Source             Source
+	// ECH: the ClientHello says that it carries another, encrypted. Its own name
+	// is then a cover, or it only pretends and the name is as good as any:
+	// Book.IsCover tells.
+	ECH bool
+}
+
+// Cover is the public name of an ECH configuration: what a ClientHello says
+// instead of the name that it hides (RFC 9849, section 4).
+type Cover struct {
+	NameStart, NameEnd uint32
+	Order              uint64 // of the frame that completed the answer
 }
 
 // DNSCount adds up what was seen of one resolver.
@@ -58,11 +70,12 @@ var LatencyBounds = [...]int64{1e6, 2e6, 5e6, 10e6, 20e6, 50e6, 100e6, 200e6, 50
 // Harvest is what an Observer found in one epoch. Its slices belong to the
 // receiver until it hands the Harvest back to the Observer to be filled again.
 type Harvest struct {
-	Facts []Fact // in order
-	Owns  []Own
-	DNS   []DNSCount
-	Text  []byte // every name of Facts and Owns
-	Stats Stats
+	Facts  []Fact  // in order
+	Owns   []Own   // in order
+	Covers []Cover // in order, each name once
+	DNS    []DNSCount
+	Text   []byte // every name of Facts, Owns and Covers
+	Stats  Stats
 }
 
 // Stats counts, since the last harvest, what the observer did and refused.
@@ -73,7 +86,7 @@ type Stats struct {
 	NamesInvalid             uint64 // names that are no valid domain name and were ignored
 	HeadsOverflowed          uint64 // flows whose first bytes could not be held: too many at once
 	StreamsOverflowed        uint64 // DNS streams, fragments or transactions likewise
-	FactsOverflowed          uint64 // answers beyond the bound of one epoch
+	FactsOverflowed          uint64 // answers and covers beyond the bound of one epoch
 }
 
 // NoSlot is the Slot of a packet that belongs to no flow: a DNS message in it is

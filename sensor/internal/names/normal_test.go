@@ -66,6 +66,9 @@ func checkHarvest(t *testing.T, h *Harvest) {
 	for _, w := range h.Owns {
 		checkName(t, h.Text[w.NameStart:w.NameEnd])
 	}
+	for _, c := range h.Covers {
+		checkName(t, h.Text[c.NameStart:c.NameEnd])
+	}
 	for _, f := range h.Facts {
 		checkName(t, h.Text[f.NameStart:f.NameEnd])
 		if !learnable(&f.Address) {

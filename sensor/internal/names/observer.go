@@ -27,7 +27,8 @@ type Observer struct {
 	parser    dnsParser
 	header    [12]byte // of a message that was cut off within it
 	pending   *fifo[transactionKey, transaction]
-	rows      map[rowKey]int // index into out.DNS
+	rows      map[rowKey]int  // index into out.DNS
+	covers    map[uint64]bool // hashes of the names in out.Covers
 }
 
 // NewObserver returns an Observer within limits, each of which should be at
@@ -44,6 +45,7 @@ func NewObserver(limits Limits) *Observer {
 		dnsArena:  arena{limit: limits.DNSBytes},
 		pending:   newFIFO[transactionKey, transaction](limits.DNSTransactions),
 		rows:      map[rowKey]int{},
+		covers:    map[uint64]bool{},
 		parser:    dnsParser{seed: maphash.MakeSeed()},
 	}
 }
@@ -107,16 +109,20 @@ func (o *Observer) Harvest(h *Harvest, clock int64) {
 	o.expireTransactions(clock)
 	o.expireStreams(clock)
 	o.expireFragments(clock)
-	empty := Harvest{Facts: h.Facts[:0], Owns: h.Owns[:0], DNS: h.DNS[:0], Text: h.Text[:0]}
+	empty := Harvest{
+		Facts: h.Facts[:0], Owns: h.Owns[:0], Covers: h.Covers[:0],
+		DNS: h.DNS[:0], Text: h.Text[:0],
+	}
 	*h, o.out = o.out, empty
 	clear(o.rows)
+	clear(o.covers)
 	o.decrypts = 0
 }
 
 // own notes the name a flow showed and says whether it is a valid one.
-func (o *Observer) own(p *Packet, source Source, name []byte) bool {
+func (o *Observer) own(p *Packet, source Source, h hello) bool {
 	start := len(o.out.Text)
-	text, ok := appendNormal(o.out.Text, name)
+	text, ok := appendNormal(o.out.Text, h.name)
 	if !ok {
 		o.out.Stats.NamesInvalid++
 		return false
@@ -129,7 +135,7 @@ func (o *Observer) own(p *Packet, source Source, name []byte) bool {
 	o.out.Owns = append(o.out.Owns, Own{
 		Slot: p.Slot, Generation: p.Generation,
 		NameStart: uint32(start), NameEnd: uint32(len(text)),
-		Source: source,
+		Order: p.Order, Source: source, ECH: h.ech,
 	})
 	return true
 }

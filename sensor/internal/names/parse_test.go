@@ -59,7 +59,10 @@ func FuzzHello(f *testing.F) {
 	f.Add([]byte{22, 3, 1, 0, 1, 1, 22, 3, 1, 0, 3, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var scratch [headLimit]byte
-		checkPrefixes(t, b, func(b []byte) (verdict, []byte) { return helloRecords(b, scratch[:]) })
+		checkPrefixes(t, b, func(b []byte) (verdict, []byte) {
+			v, h := helloRecords(b, scratch[:])
+			return v, h.name
+		})
 	})
 }
 
@@ -87,8 +90,8 @@ func TestHelloOracle(t *testing.T) {
 		whole := append([]byte(nil), hello...)
 		_ = server.Handshake() // refused: only what it read is of interest
 		var scratch [headLimit]byte
-		if _, got := helloRecords(whole, scratch[:]); string(got) != want {
-			t.Errorf("%q: %q, the server reads %q", name, got, want)
+		if _, got := helloRecords(whole, scratch[:]); string(got.name) != want {
+			t.Errorf("%q: %q, the server reads %q", name, got.name, want)
 		}
 	}
 }

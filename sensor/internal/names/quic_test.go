@@ -234,11 +234,16 @@ func TestQUICWorkIsBounded(t *testing.T) {
 // initialDatagrams returns the first flight of quic-go's client.
 func initialDatagrams(t testing.TB, version quic.Version, name string) [][]byte {
 	t.Helper()
+	return quicFlight(t, version, &tls.Config{ServerName: name, NextProtos: []string{"h3"}})
+}
+
+func quicFlight(t testing.TB, version quic.Version, config *tls.Config) [][]byte {
+	t.Helper()
 	conn := &captureConn{closed: make(chan struct{})}
 	ctx, cancel := context.WithTimeout(context.Background(), 150*time.Millisecond)
 	defer cancel()
 	_, err := quic.Dial(ctx, conn, &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 443},
-		&tls.Config{ServerName: name, NextProtos: []string{"h3"}}, &quic.Config{Versions: []quic.Version{version}})
+		config, &quic.Config{Versions: []quic.Version{version}})
 	if err == nil {
 		t.Fatal("a handshake with nobody went well")
 	}

@@ -169,11 +169,11 @@ func (o *Observer) crypto(p *Packet, c *connection, plain []byte) verdict {
 	if c.data == nil {
 		return more
 	}
-	v, name := clientHello(c.data.prefix())
+	v, h := clientHello(c.data.prefix())
 	if v == more && len(c.data.prefix()) == headLimit {
 		return dead
 	}
-	if v == named && !o.own(p, QUICSNI, name) {
+	if v == named && !o.own(p, QUICSNI, h) {
 		return dead
 	}
 	return v

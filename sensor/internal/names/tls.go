@@ -18,83 +18,97 @@ const (
 // helloRecords looks for the server name in TLS records (RFC 8446, section
 // 5.1) at the start of b. A ClientHello may be cut into any number of records;
 // joined is scratch of headLimit bytes to put them together in.
-func helloRecords(b, joined []byte) (verdict, []byte) {
+func helloRecords(b, joined []byte) (verdict, hello) {
 	if len(b) >= 2 && b[1] != 3 {
-		return dead, nil
+		return dead, hello{}
 	}
-	var hello []byte
+	var message []byte
 	for o, copied := 0, false; ; {
 		if o >= len(b) {
-			return more, nil
+			return more, hello{}
 		}
 		if b[o] != 22 {
-			return dead, nil
+			return dead, hello{}
 		}
 		if o+5 > len(b) {
-			return more, nil
+			return more, hello{}
 		}
 		n := int(binary.BigEndian.Uint16(b[o+3:]))
 		part := b[o+5 : min(o+5+n, len(b))]
 		o += 5 + n
 		switch {
-		case len(hello) == 0:
-			hello = part // the usual case: one record, nothing copied
+		case len(message) == 0:
+			message = part // the usual case: one record, nothing copied
 		case !copied:
-			hello, copied = append(append(joined[:0], hello...), part...), true
+			message, copied = append(append(joined[:0], message...), part...), true
 		default:
-			hello = append(hello, part...)
+			message = append(message, part...)
 		}
-		if v, name := clientHello(hello); v != more {
-			return v, name
+		if v, h := clientHello(message); v != more {
+			return v, h
 		}
 	}
 }
+
+// hello is what a ClientHello shows.
+type hello struct {
+	name []byte // first host_name of server_name (RFC 6066, section 3), or nil
+	ech  bool   // it carries another, encrypted, or pretends to
+}
+
+// Extensions of a ClientHello.
+const (
+	extServerName = 0
+	extECH        = 0xfe0d // encrypted_client_hello (RFC 9849, section 5)
+)
 
 // clientHello looks for the server name in a handshake message (RFC 8446,
 // section 4.1.2), which counts only when it is there to its last byte.
-func clientHello(b []byte) (verdict, []byte) {
+func clientHello(b []byte) (verdict, hello) {
 	if len(b) == 0 {
-		return more, nil
+		return more, hello{}
 	}
 	if b[0] != 1 {
-		return dead, nil
+		return dead, hello{}
 	}
 	if len(b) < 4 {
-		return more, nil
+		return more, hello{}
 	}
 	n := int(b[1])<<16 | int(b[2])<<8 | int(b[3])
 	if 4+n > headLimit {
-		return dead, nil
+		return dead, hello{}
 	}
 	if len(b) < 4+n {
-		return more, nil
+		return more, hello{}
 	}
-	name := serverName(b[4 : 4+n])
-	if name == nil {
-		return dead, nil
+	h := readHello(b[4 : 4+n])
+	if h.name == nil {
+		return dead, h
 	}
-	return named, name
+	return named, h
 }
 
-// serverName returns the first host_name of the server_name extension (RFC
-// 6066, section 3) of a whole ClientHello body, or nil.
-func serverName(b []byte) []byte {
+// readHello reads a whole ClientHello body. What follows a name may be damaged.
+func readHello(b []byte) (h hello) {
 	r := reader{b: b}
 	r.skip(2 + 32)       // version, random
 	r.skip(int(r.u8()))  // session id
 	r.skip(int(r.u16())) // cipher suites
 	r.skip(int(r.u8()))  // compression methods
 	n := int(r.u16())    // of the extensions; some claim more than there are
-	for r.b = r.b[:min(n, len(r.b))]; len(r.b) >= 4; {
+	r.b = r.b[:min(n, len(r.b))]
+	for named := false; len(r.b) >= 4; {
 		kind, body := r.u16(), r.take(int(r.u16()))
-		if r.bad {
-			return nil
-		}
-		if kind == 0 {
-			return hostName(body)
+		switch {
+		case r.bad:
+			return h
+		case kind == extServerName && !named:
+			h.name, named = hostName(body), true
+		case kind == extECH:
+			h.ech = len(body) > 0 && body[0] == 0 // outer; inner is never seen
 		}
 	}
-	return nil
+	return h
 }
 
 func hostName(b []byte) []byte {
