@@ -1,0 +1,85 @@
+package sensor
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/capture"
+	"github.com/netmon-sensor/netmon/sensor/internal/flow"
+	"github.com/netmon-sensor/netmon/sensor/internal/names"
+	"github.com/netmon-sensor/netmon/sensor/internal/packet"
+)
+
+// quiet gives one block of packets, over and over, until told to end.
+type quiet struct {
+	block []capture.Packet
+	left  int
+}
+
+func (q *quiet) Next() ([]capture.Packet, error) {
+	if q.left--; q.left < 0 {
+		return nil, io.EOF
+	}
+	return q.block, nil
+}
+func (q *quiet) Clock() int64 { return q.block[0].Clock }
+func (q *quiet) Close() error { return nil }
+
+// blockOf reads a capture into one block.
+func blockOf(t testing.TB, c *scene) []capture.Packet {
+	file, err := capture.OpenFile(c.file(), 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := file.Sources()[0]
+	defer src.Close()
+	var all []capture.Packet
+	for {
+		block, err := src.Next()
+		if err == io.EOF {
+			return all
+		}
+		for _, p := range block {
+			p.Data = append([]byte(nil), p.Data...)
+			all = append(all, p)
+		}
+	}
+}
+
+// TestShardAllocatesNothing wants no allocation for packets of known flows,
+// from the source to the counters.
+func TestShardAllocatesNothing(t *testing.T) {
+	c := newScene(t)
+	for port := range uint16(50) {
+		k := c.connect("10.0.0.1", 5000+port, "192.0.2.1", 443)
+		k.up(psh|ack, []byte("neither TLS nor HTTP"))
+		k.down(psh|ack, []byte("nor is this"))
+		k.up(ack, make([]byte, 1000))
+		k.down(ack, make([]byte, 1000))
+	}
+	c.udp("10.0.0.1", 5000, "192.0.2.1", 9000, make([]byte, 100))
+	cfg := testConfig()
+	cfg.Sensor.Interval = time.Hour // one epoch
+	p, err := newPipeline(1, &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := &quiet{block: blockOf(t, c)}
+	s := p.shard(0, src, sides{}, names.DefaultLimits(), flow.Options{})
+	read := func() {
+		for block, _ := src.Next(); len(block) > 0; {
+			n := s.sameEpoch(block[:min(len(block), batch)])
+			s.count(block[:n])
+			block = block[n:]
+		}
+	}
+	src.left = 1000
+	read() // the flows become known
+	if n := testing.AllocsPerRun(100, read); n != 0 {
+		t.Errorf("%d packets cost %v allocations", len(src.block), n)
+	}
+	if got := s.counts[0].frames[packet.Decoded]; got < 100*uint64(len(src.block)) {
+		t.Errorf("only %d packets were counted", got)
+	}
+}
