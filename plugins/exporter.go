@@ -73,8 +73,9 @@ type Flusher interface {
 // Checker is an Exporter that can find mistakes the schema cannot express.
 type Checker interface {
 	// Check looks at the decoded configuration without using it: no sockets,
-	// no files written. It returns a *Problem or several joined.
-	Check() error
+	// no files written. Relative paths begin at baseDir. It returns a *Problem
+	// or several joined.
+	Check(baseDir string) error
 }
 
 // Host is what an exporter learns of the sensor that runs it.

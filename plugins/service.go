@@ -99,7 +99,7 @@ func (s *service) prepare(c *netmonpb.Config) (Exporter, []*netmonpb.Diagnostic)
 		return nil, diagnosticsOf(err)
 	}
 	if checker, ok := e.(Checker); ok {
-		return e, diagnosticsOf(checker.Check())
+		return e, diagnosticsOf(checker.Check(c.GetBaseDir()))
 	}
 	return e, nil
 }
@@ -172,7 +172,7 @@ func (s *service) start(ctx context.Context, r *netmonpb.ConfigureRequest) (*ins
 	}
 	i := &instance{exporter: e, config: r}
 	if checker, ok := e.(Checker); ok {
-		if err := i.warn(checker.Check()); err != nil {
+		if err := i.warn(checker.Check(r.GetConfig().GetBaseDir())); err != nil {
 			return nil, err
 		}
 	}

@@ -130,7 +130,7 @@ func (c *Config) tlsConfig(baseDir string) (*tls.Config, error) {
 			return nil, problem("No certificate in the file", fmt.Sprintf("%s has no certificate in PEM.", at(t.CAFile)), "tls", "ca_file")
 		}
 	}
-	if t.CertFile != "" {
+	if t.CertFile != "" && t.KeyFile != "" {
 		load := func() (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(at(t.CertFile), at(t.KeyFile))
 			return &pair, err

@@ -48,7 +48,9 @@ func TestCheck(t *testing.T) {
 		{func(c *Config) { c.URL = "http://h/#x" }, "url", false},
 		{func(c *Config) { c.TLS = &TLS{} }, "tls", false},
 		{func(c *Config) { c.URL, c.TLS = "https://h/", &TLS{CertFile: "c.pem"} }, "tls", false},
-		{func(c *Config) { c.URL, c.TLS = "https://h/", &TLS{CertFile: "c.pem", KeyFile: "k.pem"} }, "", false},
+		{func(c *Config) { c.URL, c.TLS = "https://h/", &TLS{CertFile: "c.pem", KeyFile: "k.pem"} }, "tls cert_file", false},
+		{func(c *Config) { c.URL, c.TLS = "https://h/", &TLS{CAFile: "ca.pem"} }, "tls ca_file", false},
+		{func(c *Config) { c.URL, c.TLS = "https://h/", &TLS{ServerName: "h"} }, "", false},
 		{func(c *Config) { c.Auth = &Auth{} }, "auth", false},
 		{func(c *Config) { c.Auth = &Auth{Username: "u", BearerToken: "t"} }, "auth", false},
 		{func(c *Config) { c.Auth = &Auth{Username: "u:v"} }, "auth username", false},
@@ -60,7 +62,7 @@ func TestCheck(t *testing.T) {
 	for i, test := range tests {
 		e := New("test")
 		test.edit(e.config)
-		err := e.Check()
+		err := e.Check("")
 		var p *plugins.Problem
 		switch {
 		case test.path == "" && err != nil:

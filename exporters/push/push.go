@@ -61,7 +61,11 @@ func Plugin(version string) plugins.Plugin {
 func (e *Exporter) Config() any { return e.config }
 
 // Check implements plugins.Checker.
-func (e *Exporter) Check() error { return e.config.check() }
+func (e *Exporter) Check(baseDir string) error {
+	err := e.config.check()
+	_, missing := e.config.tlsConfig(baseDir)
+	return errors.Join(err, missing)
+}
 
 // Start makes the client. It does not try to reach the server: that may come
 // later than the sensor.

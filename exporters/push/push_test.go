@@ -80,7 +80,7 @@ func started(t *testing.T, s *script, edit func(*Config)) (*Exporter, *bytes.Buf
 	if edit != nil {
 		edit(e.config)
 	}
-	if err := e.Check(); err != nil {
+	if err := e.Check(""); err != nil {
 		t.Fatal(err)
 	}
 	log := &bytes.Buffer{}

@@ -137,12 +137,12 @@ func TestCheck(t *testing.T) {
 	}
 	for _, test := range tests {
 		e := New("test")
-		if err := e.Check(); err != nil {
+		if err := e.Check(""); err != nil {
 			t.Fatalf("the defaults: %v", err)
 		}
 		test.edit(e.config)
 		var p *plugins.Problem
-		if err := e.Check(); !errors.As(err, &p) || !slices.Equal(p.Path, test.path) {
+		if err := e.Check(""); !errors.As(err, &p) || !slices.Equal(p.Path, test.path) {
 			t.Errorf("%v: %v", test.path, err)
 		}
 	}

@@ -45,8 +45,8 @@ func Plugin(version string) plugins.Plugin {
 // Config returns a *Config with the defaults.
 func (e *Exporter) Config() any { return e.config }
 
-// Check implements plugins.Checker. Files with relative paths are looked at in Start.
-func (e *Exporter) Check() error { return e.config.check("") }
+// Check implements plugins.Checker.
+func (e *Exporter) Check(baseDir string) error { return e.config.check(baseDir) }
 
 // Start binds every address and begins to answer.
 func (e *Exporter) Start(_ context.Context, host plugins.Host) error {

@@ -97,7 +97,7 @@ func newRecorder(part string) plugins.Exporter {
 
 func (r *recorder) Config() any { return &r.config }
 
-func (r *recorder) Check() error {
+func (r *recorder) Check(string) error {
 	switch r.config.Problem {
 	case "":
 		return nil
