@@ -30,7 +30,7 @@ type View int32
 
 const (
 	View_VIEW_UNSPECIFIED View = 0
-	// interface, direction, domain, name_source
+	// interface, direction, domain, name_source, detail
 	View_VIEW_DOMAINS View = 1
 	// interface, direction, address (the remote end)
 	View_VIEW_ADDRESSES View = 2
@@ -591,6 +591,7 @@ type Key struct {
 	// A name ending in _total is a counter (counters.value), any other a gauge.
 	Item string `protobuf:"bytes,12,opt,name=item,proto3" json:"item,omitempty"`
 	// VIEW_SENSOR: the value of the label "detail", e.g. a reason.
+	// VIEW_DOMAINS: why the traffic of a row "(unattributed)" has no name.
 	Detail        string `protobuf:"bytes,13,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

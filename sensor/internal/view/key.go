@@ -22,7 +22,7 @@ type fields uint8
 
 const (
 	byDirection fields = 1 << iota
-	byDomain           // and the evidence for it
+	byDomain           // and the evidence for it, or the reason why there is none
 	byAddress
 	byProtocol // and application
 	byQuestion // DNS type and response code
@@ -31,6 +31,7 @@ const (
 // key is the key of a row. Fields that its view does not use are zero.
 type key struct {
 	domain, application string
+	reason              string
 	address             [16]byte
 	iface               uint16
 	dnsType, dnsRcode   uint16
@@ -45,7 +46,7 @@ func (f fields) of(all *key) key {
 		k.direction = all.direction
 	}
 	if f&byDomain != 0 {
-		k.domain, k.source = all.domain, all.source
+		k.domain, k.source, k.reason = all.domain, all.source, all.reason
 	}
 	if f&byAddress != 0 {
 		k.address = all.address
@@ -73,7 +74,7 @@ func (k *key) other() key {
 func (f fields) fill(k *key, in *interfaces, out *netmonpb.Key, address *[16]byte) {
 	out.Interface = in.names[k.iface]
 	out.Direction = netmonpb.Direction(k.direction)
-	out.Domain, out.NameSource = k.domain, netmonpb.NameSource(k.source)
+	out.Domain, out.NameSource, out.Detail = k.domain, netmonpb.NameSource(k.source), k.reason
 	out.Protocol, out.Application = uint32(k.protocol), k.application
 	out.DnsType, out.DnsRcode = uint32(k.dnsType), uint32(k.dnsRcode)
 	if f&byAddress != 0 && !k.reserved() {
@@ -100,6 +101,7 @@ func (in *interfaces) compare(a, b *key) int {
 		strings.Compare(a.application, b.application),
 		cmp.Compare(a.dnsType, b.dnsType),
 		cmp.Compare(a.dnsRcode, b.dnsRcode),
+		strings.Compare(a.reason, b.reason),
 	)
 }
 
@@ -123,6 +125,7 @@ func (in *interfaces) hash(k *key) uint64 {
 	h := hashText(14695981039346656037, in.names[k.iface])
 	h = hashText(h, k.domain)
 	h = hashText(h, k.application)
+	h = hashText(h, k.reason)
 	for _, n := range [...]uint64{
 		binary.BigEndian.Uint64(k.address[:8]),
 		binary.BigEndian.Uint64(k.address[8:]),

@@ -107,7 +107,7 @@ func (t *table) meet(k *key, delta *counters) *row {
 func (t *table) insert(k *key, s state) *row {
 	r := &row{key: *k, state: s}
 	// The caller's strings may be parts of something large.
-	r.key.domain, r.key.application = strings.Clone(k.domain), strings.Clone(k.application)
+	r.key.domain, r.key.application, r.key.reason = strings.Clone(k.domain), strings.Clone(k.application), strings.Clone(k.reason)
 	t.rows[r.key] = r
 	return r
 }

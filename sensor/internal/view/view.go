@@ -26,6 +26,7 @@ type Flow struct {
 	Direction   netmonpb.Direction
 	Domain      string // a valid name, Unattributed or Excluded
 	Source      netmonpb.NameSource
+	Reason      string   // why Unattributed, else ""
 	Remote      [16]byte // IPv4 in mapped form
 	Protocol    uint8
 	Application string
@@ -82,7 +83,7 @@ func (s *Set) Add(f *Flow) {
 	}
 	all := key{
 		iface: s.interfaces.id(f.Interface), direction: uint8(f.Direction),
-		domain: f.Domain, source: uint8(f.Source),
+		domain: f.Domain, source: uint8(f.Source), reason: f.Reason,
 		address: f.Remote, protocol: f.Protocol, application: f.Application,
 	}
 	for _, t := range s.traffic {

@@ -44,6 +44,7 @@ func randomFlows(rng *rand.Rand, n, names int) []*Flow {
 		switch rng.IntN(8) {
 		case 0:
 			f.Domain, f.Source = Unattributed, netmonpb.NameSource_NAME_SOURCE_NONE
+			f.Reason = []string{"no_lookup", "began_before"}[rng.IntN(2)]
 		case 1:
 			f.Domain = Excluded
 		}
@@ -405,7 +406,7 @@ func TestRowsAreExact(t *testing.T) {
 		flows := randomFlows(rng, 4000, 100000)
 		truth := map[string]*Flow{}
 		for _, f := range flows {
-			k := fmt.Sprint(f.Interface, f.Direction, f.Domain, f.Source)
+			k := fmt.Sprint(f.Interface, f.Direction, f.Domain, f.Source, f.Reason)
 			if truth[k] == nil {
 				truth[k] = &Flow{}
 			}
@@ -413,7 +414,7 @@ func TestRowsAreExact(t *testing.T) {
 		}
 		for _, r := range c.window(int64(w)*second, flows) {
 			if k := r.Key; k.View == netmonpb.View_VIEW_DOMAINS && k.Domain != Other {
-				want := truth[fmt.Sprint(k.Interface, k.Direction, k.Domain, k.NameSource)]
+				want := truth[fmt.Sprint(k.Interface, k.Direction, k.Domain, k.NameSource, k.Detail)]
 				if got := sum([]*netmonpb.Row{r}, k.View); want == nil && got != (Flow{}) || want != nil && got != *want {
 					t.Fatalf("window %d, %s: %+v, not %+v", w, k.Domain, got, want)
 				}
