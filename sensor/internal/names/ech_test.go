@@ -179,22 +179,23 @@ func TestECHBehindTheName(t *testing.T) {
 	outer, inner := []byte("\xfe\x0d\x00\x02\x00\x01"), []byte("\xfe\x0d\x00\x01\x01")
 	for _, c := range []struct {
 		extensions []byte
-		want       hello
+		name       string
+		ech        bool
 	}{
-		{slices.Concat(name, outer), hello{[]byte("a.example"), true}},
-		{slices.Concat(outer, name), hello{[]byte("a.example"), true}},
-		{slices.Concat(inner, name), hello{[]byte("a.example"), false}},
-		{slices.Concat(name, []byte("\xfe\x0d\x00\x00")), hello{[]byte("a.example"), false}},
-		{slices.Concat(name, []byte("\xfe\x0d\x00\x09\x00")), hello{[]byte("a.example"), false}},
-		{slices.Concat(name, []byte("\x00\x00\x00\x00")), hello{[]byte("a.example"), false}},
-		{slices.Concat([]byte("\x00\x00\x00\x00"), name), hello{nil, false}},
-		{outer, hello{nil, true}},
+		{slices.Concat(name, outer), "a.example", true},
+		{slices.Concat(outer, name), "a.example", true},
+		{slices.Concat(inner, name), "a.example", false},
+		{slices.Concat(name, []byte("\xfe\x0d\x00\x00")), "a.example", false},
+		{slices.Concat(name, []byte("\xfe\x0d\x00\x09\x00")), "a.example", false},
+		{slices.Concat(name, []byte("\x00\x00\x00\x00")), "a.example", false},
+		{slices.Concat([]byte("\x00\x00\x00\x00"), name), "", false},
+		{outer, "", true},
 	} {
 		b := make([]byte, 2+32+1+2+1)
 		b = binary.BigEndian.AppendUint16(b, uint16(len(c.extensions)))
 		got := readHello(append(b, c.extensions...))
-		if string(got.name) != string(c.want.name) || got.ech != c.want.ech {
-			t.Errorf("%q: %q %v, want %q %v", c.extensions, got.name, got.ech, c.want.name, c.want.ech)
+		if string(got.name) != c.name || got.ech != c.ech || !got.whole {
+			t.Errorf("%q: %+v, want %q %v", c.extensions, got, c.name, c.ech)
 		}
 	}
 }

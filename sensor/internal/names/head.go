@@ -53,6 +53,9 @@ func (o *Observer) headSegment(p *Packet, h *head, s *headSide) verdict {
 		s.base, s.started = seq, true
 	}
 	off, b := int(int32(seq-s.base)), p.Payload
+	if len(b) == 0 && off >= 0 && off < headLimit {
+		o.hint(p.Slot, p.Generation, ParserLimit) // nothing of it was captured
+	}
 	if off > headLimit || off+len(b) <= 0 {
 		return more // out of reach, a keep-alive, or seen before
 	}
@@ -70,6 +73,9 @@ func (o *Observer) headSegment(p *Packet, h *head, s *headSide) verdict {
 	}
 	v := o.collect(p, s, off, b)
 	s.segments++
+	if v == more && (s.segments > maxSegments || uint32(len(p.Payload)) < p.PayloadLength) {
+		o.hint(p.Slot, p.Generation, ParserLimit)
+	}
 	if v == dead || s.segments > maxSegments {
 		o.headArena.give(s.data)
 		s.data, s.done = nil, true
@@ -98,6 +104,10 @@ func (o *Observer) collect(p *Packet, s *headSide, off int, b []byte) verdict {
 	}
 	v, source, h := o.judge(first)
 	switch {
+	case v == dead && h.whole:
+		o.hint(p.Slot, p.Generation, HelloWithoutName)
+	case v == dead && h.long:
+		o.hint(p.Slot, p.Generation, ParserLimit)
 	case v == named && !o.own(p, source, h):
 		return dead
 	case v == more && s.data == nil:
@@ -126,7 +136,7 @@ func (o *Observer) judge(b []byte) (v verdict, source Source, h hello) {
 		v = dead
 	}
 	if v == more && len(b) == headLimit {
-		v = dead
+		v, h.long = dead, true
 	}
 	return v, source, h
 }
@@ -165,6 +175,7 @@ func (o *Observer) keepHead(p *Packet, s *headSide, n int) bool {
 		}
 		if o.heads.touch(p.Slot); o.heads.len() == 1 {
 			o.out.Stats.HeadsOverflowed++
+			o.hint(p.Slot, p.Generation, ParserLimit)
 			return false
 		}
 		slot, oldest := o.heads.oldest()
@@ -177,6 +188,7 @@ func (o *Observer) keepHead(p *Packet, s *headSide, n int) bool {
 func (o *Observer) evictHead(slot uint32, h *head) {
 	if h.side[0].data != nil || h.side[1].data != nil {
 		o.out.Stats.HeadsOverflowed++
+		o.hint(slot, h.generation, ParserLimit)
 	}
 	o.dropHead(slot, h)
 }

@@ -20,7 +20,8 @@ type Limits struct {
 	// DNSRows is how many rows Harvest.DNS may have; what is beyond adds to
 	// one row without resolver and type.
 	DNSRows int
-	// Facts is how many facts, and as many own names, one epoch may have.
+	// Facts is how many facts, and as many own names and hints, one epoch may
+	// have.
 	Facts int
 	// Covers is how many names of ECH configurations one epoch may have.
 	Covers int

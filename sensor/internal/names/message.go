@@ -1,6 +1,9 @@
 package names
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // message handles one DNS or mDNS message. length is what it had on the wire:
 // less of it may be captured.
@@ -51,7 +54,7 @@ func (o *Observer) learn(p *Packet) {
 	if isGroup(&p.Dst) {
 		f.Client, f.Everyone = [16]byte{}, true
 	}
-	var of dnsName // whose normal form is at f.NameStart
+	var of, owner dnsName // whose normal forms are at f.NameStart and f.OwnerStart
 	known, valid := false, false
 	for i := range d.found {
 		a := &d.found[i]
@@ -62,13 +65,16 @@ func (o *Observer) learn(p *Packet) {
 			o.out.Stats.FactsOverflowed++
 			continue
 		}
-		if name := d.asking(a.owner); !known || name != of {
-			of, known = name, true
+		if name := d.asking(a.owner); !known || name != of || a.owner != owner {
+			of, owner, known = name, a.owner, true
 			start := len(o.out.Text)
 			o.out.Text, valid = appendNormal(o.out.Text, d.bytes(name))
 			f.NameStart, f.NameEnd = uint32(start), uint32(len(o.out.Text))
+			f.OwnerStart, f.OwnerEnd = 0, 0
 			if !valid {
 				o.out.Stats.NamesInvalid++
+			} else if name != owner {
+				o.owner(&f, d.bytes(owner))
 			}
 		}
 		if !valid {
@@ -77,6 +83,18 @@ func (o *Observer) learn(p *Packet) {
 		f.Address = a.ip
 		o.out.Facts = append(o.out.Facts, f)
 	}
+}
+
+// owner appends the owner of an address to the names, where it is a valid name
+// and not that of f.
+func (o *Observer) owner(f *Fact, owner []byte) {
+	start := len(o.out.Text)
+	text, ok := appendNormal(o.out.Text, owner)
+	if !ok || bytes.Equal(text[start:], text[f.NameStart:f.NameEnd]) {
+		return
+	}
+	o.out.Text = text
+	f.OwnerStart, f.OwnerEnd = uint32(start), uint32(len(text))
 }
 
 // learnable says whether an answer may give a name to a (DEFINITIONS 6.3).

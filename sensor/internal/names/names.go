@@ -26,7 +26,10 @@ type Fact struct {
 	Time    int64
 
 	NameStart, NameEnd uint32
-	Everyone           bool // sent to a multicast address
+	// The record's owner in Text where that is another name: the end of the
+	// chain of CNAMEs that begins with the name. Else both are 0.
+	OwnerStart, OwnerEnd uint32
+	Everyone             bool // sent to a multicast address
 }
 
 // Own is a name found in a flow's own bytes.
@@ -73,6 +76,7 @@ type Harvest struct {
 	Facts  []Fact  // in order
 	Owns   []Own   // in order
 	Covers []Cover // in order, each name once
+	Hints  []Hint  // of each flow one of a kind; a later harvest may repeat it
 	DNS    []DNSCount
 	Text   []byte // every name of Facts, Owns and Covers
 	Stats  Stats
@@ -87,6 +91,7 @@ type Stats struct {
 	HeadsOverflowed          uint64 // flows whose first bytes could not be held: too many at once
 	StreamsOverflowed        uint64 // DNS streams, fragments or transactions likewise
 	FactsOverflowed          uint64 // answers and covers beyond the bound of one epoch
+	HintsOverflowed          uint64 // hints likewise
 }
 
 // NoSlot is the Slot of a packet that belongs to no flow: a DNS message in it is

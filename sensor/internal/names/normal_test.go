@@ -66,6 +66,13 @@ func checkHarvest(t *testing.T, h *Harvest) {
 	for _, w := range h.Owns {
 		checkName(t, h.Text[w.NameStart:w.NameEnd])
 	}
+	seen := map[Hint]bool{}
+	for _, i := range h.Hints {
+		if seen[i] || i.Kind.String() == "" {
+			t.Fatalf("hint %+v", i)
+		}
+		seen[i] = true
+	}
 	for _, c := range h.Covers {
 		checkName(t, h.Text[c.NameStart:c.NameEnd])
 	}
@@ -73,6 +80,9 @@ func checkHarvest(t *testing.T, h *Harvest) {
 		checkName(t, h.Text[f.NameStart:f.NameEnd])
 		if !learnable(&f.Address) {
 			t.Fatalf("learned %v", f.Address)
+		}
+		if f.OwnerEnd > f.OwnerStart {
+			checkName(t, h.Text[f.OwnerStart:f.OwnerEnd])
 		}
 	}
 }

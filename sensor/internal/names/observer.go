@@ -29,6 +29,7 @@ type Observer struct {
 	pending   *fifo[transactionKey, transaction]
 	rows      map[rowKey]int  // index into out.DNS
 	covers    map[uint64]bool // hashes of the names in out.Covers
+	hinted    map[Hint]bool   // those in out.Hints
 }
 
 // NewObserver returns an Observer within limits, each of which should be at
@@ -46,6 +47,7 @@ func NewObserver(limits Limits) *Observer {
 		pending:   newFIFO[transactionKey, transaction](limits.DNSTransactions),
 		rows:      map[rowKey]int{},
 		covers:    map[uint64]bool{},
+		hinted:    map[Hint]bool{},
 		parser:    dnsParser{seed: maphash.MakeSeed()},
 	}
 }
@@ -111,11 +113,12 @@ func (o *Observer) Harvest(h *Harvest, clock int64) {
 	o.expireFragments(clock)
 	empty := Harvest{
 		Facts: h.Facts[:0], Owns: h.Owns[:0], Covers: h.Covers[:0],
-		DNS: h.DNS[:0], Text: h.Text[:0],
+		Hints: h.Hints[:0], DNS: h.DNS[:0], Text: h.Text[:0],
 	}
 	*h, o.out = o.out, empty
 	clear(o.rows)
 	clear(o.covers)
+	clear(o.hinted)
 	o.decrypts = 0
 }
 
@@ -125,10 +128,12 @@ func (o *Observer) own(p *Packet, source Source, h hello) bool {
 	text, ok := appendNormal(o.out.Text, h.name)
 	if !ok {
 		o.out.Stats.NamesInvalid++
+		o.hint(p.Slot, p.Generation, ignored(h.name))
 		return false
 	}
 	if len(o.out.Owns) >= o.limits.Facts {
 		o.out.Stats.HeadsOverflowed++
+		o.hint(p.Slot, p.Generation, ParserLimit)
 		return true
 	}
 	o.out.Text = text

@@ -41,6 +41,9 @@ func (o *Observer) quic(p *Packet) (decided bool) {
 	for at := 0; at+7 <= len(p.Payload); {
 		h, ok := parseLong(p.Payload, at)
 		if !ok {
+			if h.initial && uint32(len(p.Payload)) < p.PayloadLength {
+				o.hint(p.Slot, p.Generation, ParserLimit)
+			}
 			break
 		}
 		if h.initial && h.end-h.payload >= 20 && o.initial(p, at, &h) {
@@ -61,6 +64,9 @@ func (o *Observer) notQUIC(p *Packet) (decided bool) {
 	if q.others++; q.others < maxOthers {
 		return false
 	}
+	if q.side[0].used > 0 || q.side[1].used > 0 {
+		o.hint(p.Slot, p.Generation, ParserLimit) // something was opened
+	}
 	o.dropQUIC(p.Slot, q)
 	return true
 }
@@ -69,6 +75,7 @@ func (o *Observer) notQUIC(p *Packet) (decided bool) {
 func (o *Observer) initial(p *Packet, at int, h *longHeader) (decided bool) {
 	if o.decrypts >= o.limits.QUICPackets {
 		o.out.Stats.HeadsOverflowed++
+		o.hint(p.Slot, p.Generation, ParserLimit)
 		return true
 	}
 	o.decrypts++
@@ -79,6 +86,7 @@ func (o *Observer) initial(p *Packet, at int, h *longHeader) (decided bool) {
 	}
 	v := o.tryKeys(p, s, p.Payload[at:h.end], h.payload-at, &h.id)
 	if s.tries++; v == more && s.tries >= maxTries {
+		o.hint(p.Slot, p.Generation, ParserLimit)
 		v = dead
 	}
 	if v == dead {
@@ -170,10 +178,13 @@ func (o *Observer) crypto(p *Packet, c *connection, plain []byte) verdict {
 		return more
 	}
 	v, h := clientHello(c.data.prefix())
-	if v == more && len(c.data.prefix()) == headLimit {
+	switch {
+	case v == more && len(c.data.prefix()) == headLimit, v == dead && h.long:
+		o.hint(p.Slot, p.Generation, ParserLimit)
 		return dead
-	}
-	if v == named && !o.own(p, QUICSNI, h) {
+	case v == dead && h.whole:
+		o.hint(p.Slot, p.Generation, HelloWithoutName)
+	case v == named && !o.own(p, QUICSNI, h):
 		return dead
 	}
 	return v
@@ -205,6 +216,7 @@ func (o *Observer) keepQUIC(p *Packet, c *connection, n int) bool {
 		}
 		if o.quics.touch(p.Slot); o.quics.len() == 1 {
 			o.out.Stats.HeadsOverflowed++
+			o.hint(p.Slot, p.Generation, ParserLimit)
 			return false
 		}
 		slot, oldest := o.quics.oldest()
@@ -214,6 +226,7 @@ func (o *Observer) keepQUIC(p *Packet, c *connection, n int) bool {
 
 func (o *Observer) evictQUIC(slot uint32, q *quicFlow) {
 	o.out.Stats.HeadsOverflowed++
+	o.hint(slot, q.generation, ParserLimit)
 	o.dropQUIC(slot, q)
 }
 

@@ -54,6 +54,8 @@ func helloRecords(b, joined []byte) (verdict, hello) {
 type hello struct {
 	name []byte // first host_name of server_name (RFC 6066, section 3), or nil
 	ech  bool   // it carries another, encrypted, or pretends to
+	// whole: it is there to its last byte. long: it is longer than headLimit.
+	whole, long bool
 }
 
 // Extensions of a ClientHello.
@@ -76,7 +78,7 @@ func clientHello(b []byte) (verdict, hello) {
 	}
 	n := int(b[1])<<16 | int(b[2])<<8 | int(b[3])
 	if 4+n > headLimit {
-		return dead, hello{}
+		return dead, hello{long: true}
 	}
 	if len(b) < 4+n {
 		return more, hello{}
@@ -90,6 +92,7 @@ func clientHello(b []byte) (verdict, hello) {
 
 // readHello reads a whole ClientHello body. What follows a name may be damaged.
 func readHello(b []byte) (h hello) {
+	h.whole = true
 	r := reader{b: b}
 	r.skip(2 + 32)       // version, random
 	r.skip(int(r.u8()))  // session id
