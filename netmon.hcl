@@ -13,7 +13,7 @@ sensor {
 capture {
   interfaces    = []      # names and globs such as "eth*"; empty = where the default route goes
   shards        = 0       # rings, each with its own thread; 0 = one per CPU, at most 16
-  fanout        = "hash"  # how packets spread over the shards: hash keeps both directions of a flow together, cpu is cheaper
+  fanout        = "hash"  # how packets spread over the shards: hash keeps both directions of a flow together, cpu and queue do not
   ring_memory   = "64MiB" # of all rings together
   promiscuous   = false   # also take packets that are addressed to other machines
   home_networks = []      # on a mirror port: the networks that are ours

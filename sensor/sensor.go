@@ -140,9 +140,8 @@ func (s *Sensor) Run(ctx context.Context) error {
 	}
 	s.status.ready()
 
-	err := capturing.Wait()
-	s.rings.Close()
-	err = errors.Join(err, <-joined)
+	err := errors.Join(capturing.Wait(), <-joined)
+	s.rings.Close() // the join asked it for counters until now
 	s.log.Close()
 	deadline := time.AfterFunc(drainTimeout, killSinks)
 	defer deadline.Stop()
@@ -251,6 +250,7 @@ func newPipeline(shards int, cfg *config.Config) (*pipeline, error) {
 		book:     names.NewBook(maxNames),
 		views:    view.New(view.Options{MaxRows: cfg.Views.MaxRows, IdleTimeout: cfg.Views.IdleTimeout}),
 		accesses: accesses{last: map[accessKey]int64{}},
+		clients:  clients{uses: map[[16]byte]use{}, max: maxClients},
 		filter:   filter,
 		window:   int64(cfg.Sensor.Interval),
 		ifaces:   func(uint16) string { return "" },
