@@ -39,6 +39,9 @@ var mayImport = []struct {
 	{"exporters/server/...", []string{"exporters/server/...", "plugins", "proto/..."}},
 	{"exporters/push/...", []string{"exporters/push/...", "plugins", "proto/..."}},
 	{"examples/*", []string{"plugins", "proto/..."}},
+	{"bench/traffic", nil},
+	{"bench/measure", nil},
+	{"bench/*", []string{"bench/traffic", "bench/measure"}},
 }
 
 // doors says which packages may import what is not ours. The reasons are in
@@ -51,7 +54,7 @@ var doors = []struct {
 	{"github.com/google/gopacket", []string{"sensor/internal/capture"}},
 	{"github.com/vishvananda/netlink", []string{"sensor/internal/capture"}},
 	{"golang.org/x/net/bpf", []string{"sensor/internal/capture"}},
-	{"golang.org/x/sys/unix", []string{"sensor/internal/capture", "sensor/internal/export", "plugins/...", "sensor", "exporters/..."}},
+	{"golang.org/x/sys/unix", []string{"sensor/internal/capture", "sensor/internal/export", "plugins/...", "sensor", "exporters/...", "bench/live"}},
 	{"golang.org/x/sync", []string{"sensor"}},
 	{"github.com/hashicorp/go-plugin", []string{"plugins/...", "sensor/internal/export"}},
 	{"github.com/hashicorp/hcl/v2", []string{"plugins", "sensor/internal/config"}},

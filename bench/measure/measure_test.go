@@ -1,0 +1,50 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+func TestRunCountsChildren(t *testing.T) {
+	// A child of the shell does the work: its time must be in the sum.
+	busy := `n=0; while [ $n -lt 200000 ]; do n=$((n+1)); done`
+	got, err := Run(t.Context(), exec.Command("sh", "-c", `sh -c '`+busy+`'; true`), time.Minute, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.CPU < 10*time.Millisecond || got.MaxRSS == 0 {
+		t.Errorf("a busy child used %v and %d bytes", got.CPU, got.MaxRSS)
+	}
+}
+
+func TestRunEnds(t *testing.T) {
+	if _, err := Run(t.Context(), exec.Command("sleep", "60"), 200*time.Millisecond, 0); !errors.Is(err, ErrTimeout) {
+		t.Errorf("past its limit: %v", err)
+	}
+	if _, err := Run(t.Context(), exec.Command("sleep", "60"), time.Minute, 200*time.Millisecond); err != nil {
+		t.Errorf("idle: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Run(ctx, exec.Command("sleep", "60"), time.Minute, 0); !errors.Is(err, ErrTimeout) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestSeries(t *testing.T) {
+	for _, c := range []struct {
+		s    Series
+		want string
+	}{
+		{nil, "-"},
+		{Series{300, 100, 200}, "200 (100-300)"},
+		{Series{1, 2}, "1.5 (1.0-2.0)"},
+	} {
+		if got := c.s.String(); got != c.want {
+			t.Errorf("%v is %q, want %q", []float64(c.s), got, c.want)
+		}
+	}
+}
