@@ -23,6 +23,7 @@ func (t *Table) Harvest(dst []Record, clock int64, flush bool) []Record {
 	if flush {
 		t.v4.index.reset()
 		t.v6.index.reset()
+		clear(t.active)
 	}
 	return dst
 }
@@ -33,7 +34,7 @@ func harvest[K key](t *Table, f *family[K], n uint32, dst []Record, clock int64,
 	switch {
 	case flush:
 		for i := c.live.next(0); i < chunkSlots; i = c.live.next(i + 1) {
-			c.end(i) // the whole index goes afterwards
+			c.end(i) // the whole index goes afterwards, and all that is active
 			f.flows--
 			t.waiting++
 		}
@@ -56,11 +57,12 @@ func harvest[K key](t *Table, f *family[K], n uint32, dst []Record, clock int64,
 			s.marks |= markBorn
 		}
 		if held { // and stays dirty
-			t.stats.HeldPackets += s.packets[0] + s.packets[1]
+			sent, received := t.unharvested(n<<chunkShift|i, s.packets)
+			t.stats.HeldPackets += sent + received
 			t.stats.HeldBytes += s.bytes[0] + s.bytes[1]
 			continue
 		}
-		s.giveOut(&dst[len(dst)-1])
+		giveOut(t, s, o, &dst[len(dst)-1])
 		c.dirty.unset(i)
 		if ended {
 			f.release(n, i)
@@ -72,12 +74,27 @@ func harvest[K key](t *Table, f *family[K], n uint32, dst []Record, clock int64,
 }
 
 // giveOut moves the counters into a record.
-func (s *state[K]) giveOut(r *Record) {
-	r.PacketsSent, r.PacketsReceived = s.packets[0], s.packets[1]
+func giveOut[K key](t *Table, s *state[K], o *origin, r *Record) {
+	r.PacketsSent, r.PacketsReceived = t.unharvested(r.Slot, s.packets)
 	r.BytesSent, r.BytesReceived = s.bytes[0], s.bytes[1]
 	r.Counted = s.marks&markCounted == 0
-	s.packets, s.bytes = [2]uint64{}, [2]uint64{}
+	r.Retransmitted = uint64(o.retransmitted)
+	if p := t.spilled[r.Slot]; p != nil {
+		r.Retransmitted += p.retransmitted
+		delete(t.spilled, r.Slot)
+	}
+	o.giveOut(r, s.marks, s.closedAt())
+	s.packets, s.bytes = [2]uint32{}, [2]uint64{}
 	s.marks = s.marks&^markDirty | markCounted
+}
+
+// unharvested are the packets of a flow with those that were spilled.
+func (t *Table) unharvested(slot uint32, packets [2]uint32) (sent, received uint64) {
+	sent, received = uint64(packets[0]), uint64(packets[1])
+	if p := t.spilled[slot]; p != nil {
+		sent, received = sent+p.packets[0], received+p.packets[1]
+	}
+	return sent, received
 }
 
 // holds tells whether an undecided flow is young enough to be held. A clock that
@@ -87,16 +104,19 @@ func (t *Table) holds(start, clock int64) bool {
 	return age < t.options.HoldNS && age > -t.options.HoldNS
 }
 
-// sweep ends the flows of chunk n that are idle.
+// sweep ends the flows of chunk n that are idle, and closes connections.
 func sweep[K key](t *Table, f *family[K], n uint32, clock int64) {
 	c := f.chunks[n]
 	c.due = math.MaxInt64
 	for i := c.live.next(0); i < chunkSlots; i = c.live.next(i + 1) {
-		s := &c.states[i]
-		if d := deadline(s.last, s.key.protocol()); clock > d {
+		s, o := &c.states[i], &c.origins[i]
+		if clock > deadline(s.last, s.key.protocol()) {
 			end(t, f, n<<chunkShift|i)
-		} else {
-			c.due = min(c.due, d)
+			continue
 		}
+		if clock > s.due(o) && lapse(t, s, o, clock) {
+			c.touch(i)
+		}
+		c.due = min(c.due, s.due(o))
 	}
 }

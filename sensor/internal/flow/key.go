@@ -15,6 +15,7 @@ type key interface {
 	comparable
 	hash(*seed) uint32 // the same for both directions
 	protocol() uint8
+	iface() uint16
 	describe(*Record)
 }
 
@@ -55,6 +56,9 @@ func keys6(k *keys[key6], h *packet.Header, iface uint16) {
 
 func (k key4) protocol() uint8 { return uint8(k.b) }
 func (k key6) protocol() uint8 { return uint8(k.rest) }
+
+func (k key4) iface() uint16 { return uint16(k.a) }
+func (k key6) iface() uint16 { return uint16(k.rest >> 16) }
 
 func (k key4) describe(r *Record) {
 	r.Version, r.Protocol, r.Interface = 4, uint8(k.b), uint16(k.a)

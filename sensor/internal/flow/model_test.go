@@ -126,6 +126,8 @@ type ledger struct {
 type ledgerFlow struct {
 	Record  // with the sums of all its records
 	counted bool
+	overs   int
+	health  Health // what was said at any time
 }
 
 func newLedger() *ledger { return &ledger{flows: map[uint32]*ledgerFlow{}} }
@@ -156,13 +158,17 @@ func (l *ledger) take(t *testing.T, records []Record) {
 		if !r.Held && r.Counted == f.counted {
 			t.Errorf("counted %t after %t: %+v", r.Counted, f.counted, r)
 		}
-		if !r.Held && !r.Ended && n == 0 || r.Counted && n == 0 {
+		if !r.Held && !r.Ended && n == 0 && !r.Over && r.Health == (Health{}) || r.Counted && n == 0 {
 			t.Errorf("nothing to say: %+v", r)
 		}
 		if r.Slot != f.Slot || r.Start != f.Start || r.Order != f.Order || r.Initiator != f.Initiator ||
 			r.InitiatorPort != f.InitiatorPort || r.Last < f.Last {
 			t.Errorf("another flow: %+v, before %+v", r, f.Record)
 		}
+		if r.Held && (r.Over || r.Health != (Health{})) {
+			t.Errorf("held, but %+v", r)
+		}
+		f.takeHealth(t, &r)
 		f.counted = f.counted || r.Counted
 		f.Ended, f.Last = r.Ended, r.Last
 		f.PacketsSent += r.PacketsSent
@@ -171,6 +177,30 @@ func (l *ledger) take(t *testing.T, records []Record) {
 		f.BytesReceived += r.BytesReceived
 		l.packets += n
 		l.bytes += r.BytesSent + r.BytesReceived
+	}
+}
+
+// takeHealth wants what happens once to be said once, and every flow to be over once.
+func (f *ledgerFlow) takeHealth(t *testing.T, r *Record) {
+	t.Helper()
+	if r.Over {
+		f.overs++
+	}
+	h := &f.health
+	if f.overs > 1 || r.Ended && f.overs != 1 {
+		t.Errorf("%d times over: %+v", f.overs, r)
+	}
+	if h.Reset && r.Reset || h.Refused && r.Refused || h.Unanswered && r.Unanswered ||
+		h.SYNACK != 0 && r.SYNACK != 0 || h.ACK != 0 && r.ACK != 0 {
+		t.Errorf("said before: %+v", r)
+	}
+	if r.Protocol != protoTCP && r.Health != (Health{}) || !r.Over && r.Duration != 0 || r.Duration < 0 {
+		t.Errorf("%+v", r)
+	}
+	h.Reset, h.Refused, h.Unanswered = h.Reset || r.Reset, h.Refused || r.Refused, h.Unanswered || r.Unanswered
+	h.SYNACK, h.ACK = max(h.SYNACK, r.SYNACK), max(h.ACK, r.ACK)
+	if h.Refused && !h.Reset || h.ACK != 0 && h.SYNACK == 0 {
+		t.Errorf("%+v after %+v", h, r)
 	}
 }
 
@@ -188,7 +218,7 @@ func (f *family[K]) remaining() (packets, bytes uint64) {
 		}
 		for i := c.dirty.next(0); i < chunkSlots; i = c.dirty.next(i + 1) {
 			s := &c.states[i]
-			packets += s.packets[0] + s.packets[1]
+			packets += uint64(s.packets[0]) + uint64(s.packets[1])
 			bytes += s.bytes[0] + s.bytes[1]
 		}
 	}
@@ -198,13 +228,25 @@ func (f *family[K]) remaining() (packets, bytes uint64) {
 // check looks at what must be true of a table at any time.
 func (t *Table) check(tb testing.TB) {
 	tb.Helper()
-	waiting := checkFamily(tb, t, &t.v4) + checkFamily(tb, t, &t.v6)
+	var active []phases
+	waiting := checkFamily(tb, t, &t.v4, &active) + checkFamily(tb, t, &t.v6, &active)
+	for i := range t.active {
+		if len(active) <= i {
+			active = append(active, phases{})
+		}
+		for e := range numEnds {
+			active[i][e][unphased] = 0
+		}
+		if active[i] != t.active[i] {
+			tb.Errorf("interface %d has the phases\n%v, the table says\n%v", i, active[i], t.active[i])
+		}
+	}
 	if waiting != t.waiting {
 		tb.Errorf("%d flows wait, the table says %d", waiting, t.waiting)
 	}
 }
 
-func checkFamily[K key](tb testing.TB, t *Table, f *family[K]) (waiting int) {
+func checkFamily[K key](tb testing.TB, t *Table, f *family[K], active *[]phases) (waiting int) {
 	tb.Helper()
 	live, open := 0, 0
 	for n, c := range f.chunks {
@@ -229,11 +271,15 @@ func checkFamily[K key](tb testing.TB, t *Table, f *family[K]) (waiting int) {
 				continue
 			}
 			live++
+			for len(*active) <= int(s.key.iface()) {
+				*active = append(*active, phases{})
+			}
+			(*active)[s.key.iface()][s.side.ends()][s.marks.phase()]++
 			slot := uint32(n)<<chunkShift | i
 			if got, _ := f.find(s.key.hash(&t.seed), &keys[K]{s.key, s.key}); got != slot {
 				tb.Errorf("slot %d is not to be found", slot)
 			}
-			if d := deadline(s.last, s.key.protocol()); d < c.due {
+			if s.due(&c.origins[i]) < c.due {
 				tb.Errorf("slot %d is due before its chunk", slot)
 			}
 		}

@@ -37,6 +37,13 @@ type Record struct {
 	// names are, was not seen.
 	Midstream bool
 
+	// Over: the connection closed or its flow ended, for the first time now;
+	// Duration says how long it lasted, first to last packet, in nanoseconds.
+	Over     bool
+	Duration int64
+	// Health of TCP since the previous record.
+	Health
+
 	// OurSide is what SetSide stored at the first packet.
 	OurSide Side
 	// Application is what SetApplication stored: an index into names.Applications.

@@ -15,8 +15,9 @@ const (
 type state[K key] struct {
 	key         K
 	last        int64
-	packets     [2]uint64 // not harvested yet: sent, received
-	bytes       [2]uint64
+	bytes       [2]uint64 // not harvested yet: sent, received
+	packets     [2]uint32 // likewise, with a carry in Table.spilled
+	next        [2]uint32 // TCP: see sequence; of a closed connection: see closedAt
 	generation  uint32
 	marks       marks
 	side        Side
@@ -34,6 +35,9 @@ const (
 	markISN                         // origin.isn is known
 	markReplyISN                    // origin.replyISN is known
 	markMidstream                   // TCP: the first packet was no SYN
+
+	phaseShift = 12 // the upper four bits are the phase
+	phaseMask  = marks(numPhases-1) << phaseShift
 )
 
 // An origin is what is needed only where a flow begins, restarts or is
@@ -42,6 +46,7 @@ type origin struct {
 	start         int64
 	order         uint64
 	isn, replyISN uint32 // sequence number of the initiator's SYN, and the responder's
+	health               // of TCP, not harvested yet
 }
 
 // A chunk is a run of slots. A slot is free; or live, and then in the index; or,

@@ -49,6 +49,8 @@ type Table struct {
 	waiting   int    // ended flows that the next harvest gives out
 	born      uint32 // generation of the newest flow
 	touched   touchQueue
+	active    []phases          // by interface
+	spilled   map[uint32]*spill // by slot; mostly nil
 	stats     Stats
 }
 
@@ -161,11 +163,14 @@ func add[K key](t *Table, f *family[K], a *arrival, k *keys[K], r *Result) bool 
 	if s.key != k.src {
 		direction = 1
 	}
-	s.packets[direction]++
+	if s.packets[direction]++; s.packets[direction] == 0 {
+		t.spill(slot).packets[direction] += 1 << 32
+	}
 	s.bytes[direction] += uint64(a.h.Bytes)
 	s.last = max(s.last, a.time)
-	if a.h.TCP {
+	if a.h.TCP && !s.usual(a.h, direction) {
 		f.noteTCP(slot, s, a, direction)
+		follow(t, f, slot, s, a, direction)
 	}
 	if s.marks&markDirty == 0 {
 		c, i := f.at(slot)
@@ -192,8 +197,11 @@ func begin[K key](t *Table, f *family[K], a *arrival, k *keys[K]) (uint32, *stat
 	if !sourceInitiates(a) {
 		s.key = k.dst
 	}
-	if !mayShowName(a.h) {
+	switch {
+	case !mayShowName(a.h):
 		s.marks = markDecided
+	case a.h.Protocol == protoUDP:
+		enter(t, s, datagrams)
 	}
 	if a.h.TCP && a.h.TCPFlags&packet.SYN == 0 {
 		s.marks |= markMidstream
@@ -211,6 +219,9 @@ func mayShowName(h *packet.Header) bool {
 
 // end takes a live flow out; its last record comes with the next harvest.
 func end[K key](t *Table, f *family[K], slot uint32) {
+	if s := f.state(slot); s.marks.phase() != unphased {
+		t.uncount(s.key.iface(), s.side, s.marks.phase())
+	}
 	f.end(&t.seed, slot)
 	t.waiting++
 }
@@ -251,9 +262,9 @@ func (t *Table) Decided(slot uint32) {
 // returned since the last harvest.
 func (t *Table) SetSide(slot uint32, side Side) {
 	if t.v4.has(slot) {
-		t.v4.state(slot).side = side
+		setSide(t, t.v4.state(slot), side)
 	} else {
-		t.v6.state(slot).side = side
+		setSide(t, t.v6.state(slot), side)
 	}
 }
 

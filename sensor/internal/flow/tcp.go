@@ -1,0 +1,271 @@
+package flow
+
+import (
+	"math"
+	"time"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/packet"
+)
+
+// What is seen of the health of TCP connections; docs/metrics.md defines it.
+const (
+	// answerTime is how long a SYN waits before it counts as unanswered.
+	answerTime = int64(30 * time.Second)
+
+	// quietTime is for how long a connection in a passing phase may not be seen.
+	// It is TIME_WAIT in Linux, and longer than it waits for a lost ACK.
+	quietTime = int64(60 * time.Second)
+
+	// maxWindow is the largest window (RFC 7323, section 2.3). Sequence numbers
+	// further apart than that have nothing to do with each other.
+	maxWindow = 1 << 30
+)
+
+// Health is what happened to a TCP connection.
+type Health struct {
+	// SYNACK and ACK are the times in nanoseconds from the first SYN to the SYN+ACK
+	// that acknowledges it, and to the initiator's ACK after that; 0 where that
+	// was not now. They are whole microseconds, rounded up, of at most 71 minutes.
+	SYNACK, ACK int64
+
+	Retransmitted uint64 // bytes of payload
+	Reset         bool   // the first RST
+	Refused       bool   // which was the first answer to the SYN
+	Unanswered    bool   // there was no answer to the SYN
+}
+
+// health is a Health that waits for its harvest.
+type health struct {
+	retransmitted uint32 // with a carry in Table.spilled
+	synAck, ack   uint32 // microseconds
+	notes         notes
+}
+
+type notes uint8
+
+const (
+	noteReset notes = 1 << iota
+	noteRefused
+	noteUnanswered
+	noteOver     // the connection has closed; state.next says when
+	noteAnswered // the first SYN is acknowledged, its SYN+ACK not yet; says nothing to the harvest
+)
+
+func (m marks) phase() phase { return phase(m >> phaseShift) }
+
+// enter moves a flow into a phase.
+func enter[K key](t *Table, s *state[K], p phase) {
+	if was := s.marks.phase(); was != unphased {
+		t.uncount(s.key.iface(), s.side, was)
+	}
+	t.count(s.key.iface(), s.side, p)
+	s.marks = s.marks&^phaseMask | marks(p)<<phaseShift
+}
+
+// setSide stores a side.
+func setSide[K key](t *Table, s *state[K], side Side) {
+	if p := s.marks.phase(); p != unphased {
+		t.uncount(s.key.iface(), s.side, p)
+		t.count(s.key.iface(), side, p)
+	}
+	s.side = side
+}
+
+// usual tells whether a segment is one of an established connection without
+// anything to it but payload that follows, which it takes note of: then that is all.
+func (s *state[K]) usual(h *packet.Header, direction int) bool {
+	if s.marks&phaseMask != marks(established)<<phaseShift || h.TCPFlags&(packet.SYN|packet.FIN|packet.RST) != 0 {
+		return false
+	}
+	if h.PayloadLength == 0 {
+		return true
+	}
+	next := &s.next[direction]
+	if h.Seq-*next >= maxWindow || *next == 0 {
+		return false
+	}
+	*next = known(h.Seq + h.PayloadLength)
+	return true
+}
+
+// known makes a sequence number one that is not 0, which stands for none.
+func known(n uint32) uint32 {
+	if n == 0 {
+		return math.MaxUint32
+	}
+	return n
+}
+
+// follow takes note of any segment.
+func follow[K key](t *Table, f *family[K], slot uint32, s *state[K], a *arrival, direction int) {
+	c, i := f.at(slot)
+	o, h := &c.origins[i], a.h
+	was := s.marks.phase()
+	if !was.over() && h.TCPFlags&packet.RST == 0 {
+		s.sequence(t, slot, o, h, direction)
+	}
+	acks := h.TCPFlags&packet.ACK != 0 && s.next[1-direction] != 0 && int32(h.Ack-s.next[1-direction]) >= 0
+	p := was.after(h.TCPFlags, phase(direction), acks, h.PayloadLength > 0)
+	if p == was {
+		return
+	}
+	switch {
+	case was == synSent && elapsed(o.start, a.time) > uint64(answerTime):
+		o.notes |= noteUnanswered
+	case was == synReceived:
+		if p == established && direction == 0 && o.notes&noteAnswered != 0 {
+			o.ack = microseconds(o.start, a.time)
+		}
+		o.notes &^= noteAnswered
+	}
+	switch {
+	case h.TCPFlags&packet.RST != 0:
+		o.notes |= noteReset
+		if (was == synSent || was == synLate) && direction == 1 {
+			o.notes |= noteRefused
+		}
+	case p == synReceived && was != unphased && s.acknowledgesSYN(o, h):
+		o.synAck = microseconds(o.start, a.time)
+		o.notes |= noteAnswered
+	}
+	move(t, s, o, p)
+	c.due = min(c.due, s.due(o))
+}
+
+// move enters another phase and notes when the connection closed.
+func move[K key](t *Table, s *state[K], o *origin, p phase) {
+	if p.over() && !s.marks.phase().over() {
+		o.notes |= noteOver
+		s.next = [2]uint32{uint32(s.last), uint32(s.last >> 32)}
+	}
+	enter(t, s, p)
+}
+
+// closedAt is when a connection closed that has.
+func (s *state[K]) closedAt() int64 { return int64(s.next[1])<<32 | int64(s.next[0]) }
+
+// acknowledgesSYN tells whether a responder's segment is the SYN+ACK for the
+// SYN that began the flow, and maybe for data with it (RFC 7413).
+func (s *state[K]) acknowledgesSYN(o *origin, h *packet.Header) bool {
+	return h.TCPFlags&packet.ACK != 0 && s.marks&markISN != 0 &&
+		int32(h.Ack-o.isn) > 0 && int32(s.next[0]-h.Ack) >= 0
+}
+
+// sequence keeps state.next: for each direction the sequence number after the
+// highest one seen, or 0 for none. It counts payload that begins below. One byte or
+// none just below is a keep-alive or probes a closed window (RFC 9293, 3.8.4, 3.8.6.1).
+func (s *state[K]) sequence(t *Table, slot uint32, o *origin, h *packet.Header, direction int) {
+	begin, length := h.Seq, h.PayloadLength
+	if h.TCPFlags&packet.SYN != 0 {
+		begin++
+	}
+	end := begin + length
+	if h.TCPFlags&packet.FIN != 0 {
+		end++
+	}
+	if length == 0 && h.TCPFlags&(packet.SYN|packet.FIN) == 0 {
+		return
+	}
+	next := &s.next[direction]
+	behind := *next - begin
+	if *next == 0 || behind == 0 || behind > maxWindow { // ahead, or elsewhere
+		*next = known(end)
+		return
+	}
+	if length > 1 || behind > 1 {
+		t.retransmitted(slot, o, length)
+	}
+	if int32(end-*next) > 0 {
+		*next = known(end)
+	}
+}
+
+func (t *Table) retransmitted(slot uint32, o *origin, length uint32) {
+	if o.retransmitted += length; o.retransmitted < length {
+		t.spill(slot).retransmitted += 1 << 32
+	}
+}
+
+// due is the time after which a flow is idle or lapses.
+func (s *state[K]) due(o *origin) int64 {
+	d := deadline(s.last, s.key.protocol())
+	switch p := s.marks.phase(); {
+	case p == synSent:
+		return min(d, later(o.start, answerTime))
+	case p.passing():
+		return min(d, later(s.last, quietTime))
+	}
+	return d
+}
+
+// lapse does to a connection what time does. It tells whether there is anything to
+// harvest.
+func lapse[K key](t *Table, s *state[K], o *origin, clock int64) bool {
+	if s.marks.phase() == synSent && clock > later(o.start, answerTime) {
+		o.notes |= noteUnanswered
+		enter(t, s, synLate)
+	}
+	if s.marks.phase().passing() && clock > later(s.last, quietTime) {
+		move(t, s, o, closed)
+	}
+	return o.notes&^noteAnswered != 0
+}
+
+// giveOut moves what is noted into a record.
+func (o *origin) giveOut(r *Record, m marks, closedAt int64) {
+	r.SYNACK, r.ACK = int64(o.synAck)*1000, int64(o.ack)*1000
+	r.Reset = o.notes&noteReset != 0
+	r.Refused = o.notes&noteRefused != 0
+	r.Unanswered = o.notes&noteUnanswered != 0 || r.Ended && m.phase() == synSent
+	switch {
+	case o.notes&noteOver != 0:
+		r.Over, r.Duration = true, duration(r.Start, closedAt)
+	case r.Ended && !m.phase().over():
+		r.Over, r.Duration = true, duration(r.Start, r.Last)
+	}
+	o.health = health{notes: o.notes & noteAnswered}
+}
+
+// elapsed is the time between two, 0 where it goes back. It may be longer than
+// int64 holds.
+func elapsed(from, to int64) uint64 {
+	if to < from {
+		return 0
+	}
+	return uint64(to) - uint64(from)
+}
+
+func duration(from, to int64) int64 { return int64(min(elapsed(from, to), math.MaxInt64)) }
+
+// microseconds rounds up, so that a time stays on its side of a histogram's
+// bound. It is at least 1: 0 stands for none.
+func microseconds(from, to int64) uint32 {
+	return uint32(min(max((elapsed(from, to)+999)/1000, 1), math.MaxUint32))
+}
+
+// later is a time moved on, but not beyond int64.
+func later(time, by int64) int64 {
+	if time > math.MaxInt64-by {
+		return math.MaxInt64
+	}
+	return time + by
+}
+
+// A spill holds what the narrow counters of a flow could not.
+type spill struct {
+	packets       [2]uint64
+	retransmitted uint64
+}
+
+// spill returns that of a flow.
+func (t *Table) spill(slot uint32) *spill {
+	p := t.spilled[slot]
+	if p == nil {
+		if t.spilled == nil {
+			t.spilled = make(map[uint32]*spill)
+		}
+		p = new(spill)
+		t.spilled[slot] = p
+	}
+	return p
+}
