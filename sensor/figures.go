@@ -49,7 +49,14 @@ func (j *join) figures() {
 	v.Gauge("names_known", "", 0, "", float64(j.book.Names()))
 	j.total("names_evicted_total", "", 0, "", j.book.Evicted-j.was.evicted)
 	j.total("accesses_overflowed_total", "", 0, "", j.accesses.overflowed-j.was.accesses)
-	j.was.evicted, j.was.accesses = j.book.Evicted, j.accesses.overflowed
+	j.total("clients_overflowed_total", "", 0, "", j.clients.overflowed-j.was.clients)
+	j.was.evicted, j.was.accesses, j.was.clients = j.book.Evicted, j.accesses.overflowed, j.clients.overflowed
+	j.total("ech_flows_total", "", 0, "outer_name", j.hidden.outer)
+	j.total("ech_flows_total", "", 0, "client_lookup", j.hidden.lookup)
+	j.total("ech_flows_total", "", 0, "ordinary", j.hidden.ordinary)
+	j.hidden = hidden{}
+	j.ratio("named_bytes_ratio", j.share.namedBytes, j.share.bytes)
+	j.ratio("named_connections_ratio", j.share.namedConnections, j.share.connections)
 	for i, s := range v.Stats() {
 		if i >= len(j.was.views) {
 			j.was.views = append(j.was.views, view.Stats{})
@@ -63,10 +70,17 @@ func (j *join) figures() {
 	j.audit()
 }
 
+// ratio shows a part of a whole, nothing where there is no whole.
+func (j *join) ratio(item string, part, whole uint64) {
+	if whole > 0 {
+		j.views.Gauge(item, "", 0, "", float64(part)/float64(whole))
+	}
+}
+
 // figuresWere are counters of others as of the last window.
 type figuresWere struct {
-	evicted, accesses uint64
-	views             []view.Stats
+	evicted, accesses, clients uint64
+	views                      []view.Stats
 }
 
 func viewName(v netmonpb.View) string {
@@ -81,4 +95,20 @@ func viewName(v netmonpb.View) string {
 		return "dns"
 	}
 	return "sensor"
+}
+
+// share is how much of the traffic has a name, since the start. What the name
+// filters exclude is in neither.
+type share struct {
+	bytes, namedBytes             uint64
+	connections, namedConnections uint64
+}
+
+func (s *share) add(named bool, bytes, connections uint64) {
+	s.bytes += bytes
+	s.connections += connections
+	if named {
+		s.namedBytes += bytes
+		s.namedConnections += connections
+	}
 }

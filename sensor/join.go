@@ -29,6 +29,7 @@ type join struct {
 	book     *names.Book
 	flows    [][]flowName // per shard, by slot
 	accesses accesses
+	clients  clients
 	filter   nameFilter
 	views    *view.Set
 	ifaces   func(uint16) string
@@ -40,6 +41,8 @@ type join struct {
 	closed  int64                                              // end of the newest window
 	window  int64                                              // length of a window
 	ledger  ledger
+	share   share
+	hidden  hidden
 	tables  []flow.Stats // of each shard, as of its last harvest
 
 	was    figuresWere
@@ -47,28 +50,9 @@ type join struct {
 	facts  []factRef // scratch
 }
 
-// flowName is the name of a live flow. Its generation tells whether it belongs
-// to the flow that now has the slot.
-type flowName struct {
-	generation uint32
-	name       names.ID
-	source     names.Source
-}
-
 // ledger holds the running totals that P1 compares.
 type ledger struct {
 	decoded, accounted uint64 // packets
-}
-
-type birth struct {
-	order uint64
-	h     *harvest
-	rec   *flow.Record
-}
-
-type factRef struct {
-	h *harvest
-	f *names.Fact
 }
 
 // run publishes each epoch once every shard has closed it, until the last
@@ -157,63 +141,16 @@ func (j *join) epoch(end int64, hs []*harvest) error {
 	return j.publish(start, end, j.views.Cut(end))
 }
 
-// name gives every flow that began in this epoch the name that DNS knows for it
-// at its first packet, then every flow that showed a name of its own that one.
-func (j *join) name(hs []*harvest) {
-	j.births, j.facts = j.births[:0], j.facts[:0]
-	for _, h := range hs {
-		for i := range h.names.Facts {
-			j.facts = append(j.facts, factRef{h, &h.names.Facts[i]})
-		}
-		for i := range h.records {
-			if r := &h.records[i]; r.Born {
-				j.births = append(j.births, birth{r.Order, h, r})
-			}
-		}
-	}
-	slices.SortFunc(j.births, func(a, b birth) int { return cmp.Compare(a.order, b.order) })
-	slices.SortStableFunc(j.facts, func(a, b factRef) int { return cmp.Compare(a.f.Order, b.f.Order) })
-
-	learned := 0
-	for _, b := range j.births {
-		for learned < len(j.facts) && j.facts[learned].f.Order < b.order {
-			j.book.Learn(j.facts[learned].f, j.facts[learned].h.names.Text)
-			learned++
-		}
-		n := flowName{generation: b.rec.Generation}
-		n.name, n.source = j.book.Lookup(b.rec.Initiator, b.rec.Responder)
-		*j.slot(b.h.shard, b.rec.Slot) = n
-	}
-	for ; learned < len(j.facts); learned++ {
-		j.book.Learn(j.facts[learned].f, j.facts[learned].h.names.Text)
-	}
-	for _, h := range hs {
-		for _, o := range h.names.Owns {
-			n := j.slot(h.shard, o.Slot)
-			if n.generation == o.Generation && !n.own() {
-				n.name, n.source = j.book.Intern(h.names.Text[o.NameStart:o.NameEnd]), o.Source
-			}
-		}
-	}
-}
-
-func (n *flowName) own() bool {
-	return n.source == names.SNI || n.source == names.HTTPHost || n.source == names.QUICSNI
-}
-
-func (j *join) slot(shard int, slot uint32) *flowName {
-	s := &j.flows[shard]
-	if int(slot) >= len(*s) {
-		*s = slices.Grow(*s, int(slot)+1-len(*s))
-		*s = (*s)[:cap(*s)]
-	}
-	return &(*s)[slot]
-}
-
 // count sums the named records into the views. Connections come first, in the
 // order of their first packets, since an access depends on the one before.
 func (j *join) count(hs []*harvest) {
 	j.births = j.births[:0]
+	for _, h := range hs {
+		for i := range h.records {
+			r := &h.records[i]
+			j.clients.note(r, j.slot(h.shard, r.Slot))
+		}
+	}
 	for _, h := range hs {
 		for i := range h.records {
 			if r := &h.records[i]; r.Counted {
@@ -233,6 +170,10 @@ func (j *join) count(hs []*harvest) {
 func (j *join) add(h *harvest, r *flow.Record, first bool) {
 	n := j.slot(h.shard, r.Slot)
 	j.ledger.accounted += r.PacketsSent + r.PacketsReceived
+	why := noLookup
+	if n.name == 0 {
+		why = j.why(r, n)
+	}
 	if j.report != nil {
 		j.report.add(h.shard, r, n)
 	}
@@ -242,12 +183,14 @@ func (j *join) add(h *harvest, r *flow.Record, first bool) {
 	f := view.Flow{
 		Interface: j.ifaces(r.Interface), Direction: netmonpb.Direction(r.OurSide),
 		Domain: view.Unattributed, Source: netmonpb.NameSource(max(n.source, names.None)),
-		Remote: r.Responder, Protocol: r.Protocol, Application: application(r),
+		Remote: r.Responder, Protocol: r.Protocol, Application: application(r).String(),
 		BytesSent: r.BytesSent, BytesReceived: r.BytesReceived,
 		PacketsSent: r.PacketsSent, PacketsReceived: r.PacketsReceived,
 	}
 	if n.name != 0 {
 		f.Domain = j.filter.apply(j.book.Name(n.name))
+	} else {
+		f.Reason = why.String()
 	}
 	if r.OurSide == flow.Inbound { // sent is from our side, the responder's
 		f.Remote = r.Initiator
@@ -259,6 +202,9 @@ func (j *join) add(h *harvest, r *flow.Record, first bool) {
 		if j.accesses.begin(r, n.name) {
 			f.Accesses = 1
 		}
+	}
+	if f.Domain != view.Excluded {
+		j.share.add(n.name != 0, f.BytesSent+f.BytesReceived, f.Connections)
 	}
 	j.views.Add(&f)
 }
@@ -287,6 +233,7 @@ func (j *join) forget(end int64, hs []*harvest) {
 	if j.report != nil {
 		return // replay forgets nothing
 	}
+	j.clients.forget(end)
 	if j.aged == 0 {
 		j.aged = end
 	}

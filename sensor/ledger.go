@@ -33,6 +33,7 @@ func (j *join) sensorRows(h *harvest) {
 	j.total("names_overflowed_total", "", shard, "heads", s.HeadsOverflowed)
 	j.total("names_overflowed_total", "", shard, "streams", s.StreamsOverflowed)
 	j.total("names_overflowed_total", "", shard, "facts", s.FactsOverflowed)
+	j.total("names_overflowed_total", "", shard, "hints", s.HintsOverflowed)
 	for i := range h.names.DNS {
 		d := &h.names.DNS[i]
 		j.views.DNS(j.ifaces(d.Interface), d.Resolver, d.Type, d.Rcode, d.Queries, d.Responses, d.Latency[:], d.SumNS)

@@ -47,7 +47,7 @@ func Replay(ctx context.Context, w io.Writer, o ReplayOptions) error {
 		return err
 	}
 	p.wait = true
-	p.join.book = names.NewBook(0)
+	p.join.book, p.join.clients.max = names.NewBook(0), 0
 	p.join.report = &report{live: make([][]liveFlow, o.Shards)}
 	if o.Config != nil {
 		p.check = captureFilter(cfg)

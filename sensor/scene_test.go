@@ -138,11 +138,15 @@ func (c *scene) file() string {
 
 // hello is the first thing a TLS client says to a server of this name.
 func hello(t testing.TB, name string) []byte {
+	return helloWith(t, &tls.Config{ServerName: name, InsecureSkipVerify: true})
+}
+
+func helloWith(t testing.TB, config *tls.Config) []byte {
 	client, server := net.Pipe()
 	defer client.Close()
 	go func() {
 		defer client.Close()
-		tls.Client(client, &tls.Config{ServerName: name, InsecureSkipVerify: true}).Handshake()
+		tls.Client(client, config).Handshake()
 	}()
 	head := make([]byte, 5)
 	if _, err := io.ReadFull(server, head); err != nil {

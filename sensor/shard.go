@@ -166,13 +166,29 @@ func (s *shard) observe(h *packet.Header, p *capture.Packet, r flow.Result) {
 		return
 	case h.Protocol == protoTCP && h.TCP:
 		q.Payload, q.PayloadLength = h.Payload(p.Data), h.PayloadLength
+		s.detect(h.Protocol, &q, r)
 		decided = s.observer.TCP(&q)
 	case h.Protocol == protoUDP:
 		q.Payload, q.PayloadLength = h.Payload(p.Data), h.PayloadLength
+		s.detect(h.Protocol, &q, r)
 		decided = s.observer.UDP(&q)
 	}
 	if decided && r.Undecided {
 		s.flows.Decided(r.Slot)
+	}
+}
+
+// detect looks for a flow's application in its first payloads.
+func (s *shard) detect(protocol uint8, q *names.Packet, r flow.Result) {
+	if !r.Undecided || len(q.Payload) == 0 || s.flows.Application(r.Slot) != 0 {
+		return
+	}
+	port := q.DstPort
+	if !q.FromInitiator {
+		port = q.SrcPort
+	}
+	if a := names.DetectPayload(protocol, q.FromInitiator, port, q.Payload); a != names.AppUnknown {
+		s.flows.SetApplication(r.Slot, uint8(a))
 	}
 }
 

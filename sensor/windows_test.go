@@ -21,6 +21,12 @@ import (
 // windows replays a capture and returns the windows that exporters would get.
 func windows(t *testing.T, path string, shards int, cfg config.Config) []*netmonpb.Window {
 	t.Helper()
+	return windowsOf(t, path, shards, cfg, func(*join) {})
+}
+
+// windowsOf lets a test change the join first.
+func windowsOf(t *testing.T, path string, shards int, cfg config.Config, change func(*join)) []*netmonpb.Window {
+	t.Helper()
 	file, err := capture.OpenFile(path, shards, pick(shards))
 	if err != nil {
 		t.Fatal(err)
@@ -30,6 +36,7 @@ func windows(t *testing.T, path string, shards int, cfg config.Config) []*netmon
 		t.Fatal(err)
 	}
 	var got []*netmonpb.Window
+	change(p.join)
 	p.wait = true
 	p.check = captureFilter(&cfg)
 	p.join.publish = func(start, end int64, rows []*netmonpb.Row) error {

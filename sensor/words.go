@@ -78,51 +78,13 @@ func sourceName(s names.Source) string {
 	return "none"
 }
 
-// application is the protocol that a flow's ports suggest, "" when they suggest
-// none.
-func application(r *flow.Record) string {
-	if a := portApplication(r.Protocol, r.ResponderPort); a != "" {
+// application is the protocol that a flow's first bytes show, else the one that
+// its ports suggest.
+func application(r *flow.Record) names.Application {
+	if a := names.Application(r.Application); a != names.AppUnknown {
 		return a
 	}
-	return portApplication(r.Protocol, r.InitiatorPort)
-}
-
-func portApplication(protocol uint8, port uint16) string {
-	switch {
-	case port == portDNS && (protocol == protoTCP || protocol == protoUDP):
-		return "dns"
-	case port == portMDNS && protocol == protoUDP:
-		return "mdns"
-	case protocol == protoTCP:
-		switch port {
-		case 22:
-			return "ssh"
-		case 25, 587:
-			return "smtp"
-		case 80, 8080:
-			return "http"
-		case 143:
-			return "imap"
-		case 443, 8443:
-			return "https"
-		case 3306:
-			return "mysql"
-		case 5432:
-			return "postgres"
-		case 6379:
-			return "redis"
-		}
-	case protocol == protoUDP:
-		switch port {
-		case 67, 68:
-			return "dhcp"
-		case 123:
-			return "ntp"
-		case 443:
-			return "quic"
-		}
-	}
-	return ""
+	return names.ByPorts(r.Protocol, r.InitiatorPort, r.ResponderPort)
 }
 
 // nameFilter is the config's only_domains and ignore_domains. What they exclude

@@ -22,7 +22,7 @@ func itemHelp() map[string]string {
 		"packets_held":           "Packets counted whose flow may still show its own name.",
 		"dns_malformed_total":    "DNS messages that ended early or made no sense.",
 		"names_invalid_total":    "Names seen that are no valid domain name.",
-		"names_overflowed_total": "Evidence given up because a bound was reached (detail: heads, streams, facts).",
+		"names_overflowed_total": "Evidence given up because a bound was reached (detail: heads, streams, facts, hints).",
 		"audit_imbalance":        "Packets decoded less those accounted and held; not 0 is a fault of the sensor.",
 
 		"capture_packets_total": "Packets that passed the filter, dropped ones included, as the kernel counts.",
@@ -39,6 +39,10 @@ func itemHelp() map[string]string {
 		"rows":                      "Rows of a view (detail) in use.",
 		"rows_overflowed_total":     "Additions to the row (other) because a view (detail) was full.",
 		"rows_retired_total":        "Rows of a view (detail) that were idle or displaced.",
+		"named_bytes_ratio":         "Share of the bytes counted since the sensor's start that have a name; excluded ones are in neither.",
+		"named_connections_ratio":   "Share of the connections counted since the sensor's start that have a name; excluded ones are in neither.",
+		"ech_flows_total":           "Flows whose ClientHello carries another or pretends to, by the name they got (detail: outer_name, client_lookup; ordinary: the name is no known cover).",
+		"clients_overflowed_total":  "Flows to encrypted resolvers whose client was not remembered because there were too many.",
 		"accesses_overflowed_total": "Connections counted as accesses because too many recent ones were remembered.",
 	}
 }

@@ -95,6 +95,7 @@ func Add(dst, delta *netmonpb.Counters) {
 	addHistogram(&dst.DnsLatency, delta.DnsLatency)
 	addHistogram(&dst.Duration, delta.Duration)
 	addHistogram(&dst.Handshake, delta.Handshake)
+	addHistogram(&dst.HandshakeAck, delta.HandshakeAck)
 }
 
 // addHistogram adds bucket by bucket. A histogram never shares memory with the
@@ -114,6 +115,7 @@ func addHistogram(dst **netmonpb.Histogram, delta *netmonpb.Histogram) {
 		h.Buckets[i] += n
 	}
 	h.SumNs += delta.SumNs
+	h.SumS += delta.SumS
 }
 
 // Sum adds up the traffic of the rows of one view.

@@ -26,7 +26,7 @@ func set(m protoreflect.Message, f protoreflect.FieldDescriptor, n int) {
 	case protoreflect.Uint64Kind:
 		m.Set(f, protoreflect.ValueOfUint64(uint64(n)))
 	case protoreflect.MessageKind:
-		h := &netmonpb.Histogram{Buckets: []uint64{uint64(n), 0, 1}, SumNs: uint64(n)}
+		h := &netmonpb.Histogram{Buckets: []uint64{uint64(n), 0, 1}, SumNs: uint64(n), SumS: uint64(n)}
 		m.Set(f, protoreflect.ValueOfMessage(h.ProtoReflect()))
 	}
 }

@@ -126,8 +126,8 @@ func zero(c *netmonpb.Counters) bool {
 	sum := c.BytesSent | c.BytesReceived | c.PacketsSent | c.PacketsReceived |
 		c.Connections | c.Accesses | c.Value | c.DnsQueries | c.DnsResponses |
 		c.RetransmittedBytes | c.Resets | c.Refused | c.Unanswered
-	for _, h := range [...]*netmonpb.Histogram{c.DnsLatency, c.Duration, c.Handshake} {
-		sum |= h.GetSumNs()
+	for _, h := range [...]*netmonpb.Histogram{c.DnsLatency, c.Duration, c.Handshake, c.HandshakeAck} {
+		sum |= h.GetSumNs() | h.GetSumS()
 		for _, n := range h.GetBuckets() {
 			sum |= n
 		}

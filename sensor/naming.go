@@ -1,0 +1,128 @@
+package sensor
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/flow"
+	"github.com/netmon-sensor/netmon/sensor/internal/names"
+)
+
+// flowName is the name of a live flow. Its generation tells whether it belongs
+// to the flow that now has the slot.
+type flowName struct {
+	generation uint32
+	name       names.ID
+	source     names.Source
+	reason     reason // without a name: why, as far as is known
+	settled    bool   // the flow has shown a name of its own
+	resolver   bool   // its name is that of an encrypted resolver
+}
+
+type birth struct {
+	order uint64
+	h     *harvest
+	rec   *flow.Record
+}
+
+type factRef struct {
+	h *harvest
+	f *names.Fact
+}
+
+// name gives every flow that began in this epoch the name that DNS knows for it
+// at its first packet, then every flow that showed a name of its own that one.
+func (j *join) name(hs []*harvest) {
+	j.births, j.facts = j.births[:0], j.facts[:0]
+	for _, h := range hs {
+		for i := range h.names.Facts {
+			j.facts = append(j.facts, factRef{h, &h.names.Facts[i]})
+		}
+		for i := range h.records {
+			if r := &h.records[i]; r.Born {
+				j.births = append(j.births, birth{r.Order, h, r})
+			}
+		}
+	}
+	slices.SortFunc(j.births, func(a, b birth) int { return cmp.Compare(a.order, b.order) })
+	slices.SortStableFunc(j.facts, func(a, b factRef) int { return cmp.Compare(a.f.Order, b.f.Order) })
+
+	learned := 0
+	for _, b := range j.births {
+		for learned < len(j.facts) && j.facts[learned].f.Order < b.order {
+			j.book.Learn(j.facts[learned].f, j.facts[learned].h.names.Text)
+			learned++
+		}
+		n := j.slot(b.h.shard, b.rec.Slot)
+		*n = flowName{generation: b.rec.Generation, reason: noLookup}
+		name, source := j.book.Lookup(b.rec.Initiator, b.rec.Responder)
+		j.set(n, name, source)
+	}
+	for ; learned < len(j.facts); learned++ {
+		j.book.Learn(j.facts[learned].f, j.facts[learned].h.names.Text)
+	}
+	for _, h := range hs {
+		for i := range h.names.Covers {
+			j.book.LearnCover(&h.names.Covers[i], h.names.Text)
+		}
+	}
+	for _, h := range hs {
+		j.own(h)
+	}
+}
+
+// own gives flows the names that they showed, and takes note of what else they
+// say about names.
+func (j *join) own(h *harvest) {
+	for _, o := range h.names.Owns {
+		n := j.slot(h.shard, o.Slot)
+		if n.generation != o.Generation || n.settled {
+			continue
+		}
+		n.settled = true
+		name := j.book.Intern(h.names.Text[o.NameStart:o.NameEnd])
+		if !o.ECH || !j.givesWay(n, name, o.Order) {
+			j.set(n, name, o.Source)
+		}
+	}
+	for _, hint := range h.names.Hints {
+		if n := j.slot(h.shard, hint.Slot); n.generation == hint.Generation {
+			n.reason = min(n.reason, hinted(hint.Kind))
+		}
+	}
+}
+
+func (j *join) set(n *flowName, name names.ID, source names.Source) {
+	n.name, n.source = name, source
+	n.resolver = name != 0 && names.EncryptedDNS(j.book.Name(name))
+}
+
+func (j *join) slot(shard int, slot uint32) *flowName {
+	s := &j.flows[shard]
+	if int(slot) >= len(*s) {
+		*s = slices.Grow(*s, int(slot)+1-len(*s))
+		*s = (*s)[:cap(*s)]
+	}
+	return &(*s)[slot]
+}
+
+// hidden counts the flows whose ClientHello says that it carries another, by
+// what became of the name that it shows.
+type hidden struct{ outer, lookup, ordinary uint64 }
+
+// givesWay tells whether the name in a ClientHello, complete in the frame of this
+// order, is only the cover of an encrypted one and the client's own lookup knows
+// better. Where neither is so, the extension may be GREASE (RFC 9849, section 6.2)
+// and the name as good as any.
+func (j *join) givesWay(n *flowName, name names.ID, order uint64) bool {
+	switch {
+	case !j.book.IsCover(name, order):
+		j.hidden.ordinary++
+	case n.source != names.DNSClient:
+		j.hidden.outer++
+	default:
+		j.hidden.lookup++
+		return true
+	}
+	return false
+}
