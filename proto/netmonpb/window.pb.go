@@ -737,15 +737,19 @@ type Counters struct {
 	DnsQueries   uint64     `protobuf:"varint,8,opt,name=dns_queries,json=dnsQueries,proto3" json:"dns_queries,omitempty"`
 	DnsResponses uint64     `protobuf:"varint,9,opt,name=dns_responses,json=dnsResponses,proto3" json:"dns_responses,omitempty"`
 	DnsLatency   *Histogram `protobuf:"bytes,10,opt,name=dns_latency,json=dnsLatency,proto3" json:"dns_latency,omitempty"`
-	// VIEW_PROTOCOLS, TCP.
-	Duration           *Histogram `protobuf:"bytes,11,opt,name=duration,proto3" json:"duration,omitempty"`
+	// VIEW_PROTOCOLS: connections that are over. docs/metrics.md defines this and
+	// what follows to the letter.
+	Duration *Histogram `protobuf:"bytes,11,opt,name=duration,proto3" json:"duration,omitempty"`
+	// VIEW_PROTOCOLS, TCP: from the first SYN to its SYN+ACK, and to the ACK after it.
 	Handshake          *Histogram `protobuf:"bytes,12,opt,name=handshake,proto3" json:"handshake,omitempty"`
+	HandshakeAck       *Histogram `protobuf:"bytes,17,opt,name=handshake_ack,json=handshakeAck,proto3" json:"handshake_ack,omitempty"`
 	RetransmittedBytes uint64     `protobuf:"varint,13,opt,name=retransmitted_bytes,json=retransmittedBytes,proto3" json:"retransmitted_bytes,omitempty"`
-	Resets             uint64     `protobuf:"varint,14,opt,name=resets,proto3" json:"resets,omitempty"`
-	Refused            uint64     `protobuf:"varint,15,opt,name=refused,proto3" json:"refused,omitempty"`
-	Unanswered         uint64     `protobuf:"varint,16,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Connections.
+	Resets        uint64 `protobuf:"varint,14,opt,name=resets,proto3" json:"resets,omitempty"`
+	Refused       uint64 `protobuf:"varint,15,opt,name=refused,proto3" json:"refused,omitempty"`
+	Unanswered    uint64 `protobuf:"varint,16,opt,name=unanswered,proto3" json:"unanswered,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Counters) Reset() {
@@ -862,6 +866,13 @@ func (x *Counters) GetHandshake() *Histogram {
 	return nil
 }
 
+func (x *Counters) GetHandshakeAck() *Histogram {
+	if x != nil {
+		return x.HandshakeAck
+	}
+	return nil
+}
+
 func (x *Counters) GetRetransmittedBytes() uint64 {
 	if x != nil {
 		return x.RetransmittedBytes
@@ -894,9 +905,13 @@ func (x *Counters) GetUnanswered() uint64 {
 // lists for its field; buckets[i] counts those in (bound[i-1], bound[i]], the
 // last bucket those above every bound. Not cumulative.
 type Histogram struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Buckets       []uint64               `protobuf:"varint,1,rep,packed,name=buckets,proto3" json:"buckets,omitempty"`
-	SumNs         uint64                 `protobuf:"varint,2,opt,name=sum_ns,json=sumNs,proto3" json:"sum_ns,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Buckets []uint64               `protobuf:"varint,1,rep,packed,name=buckets,proto3" json:"buckets,omitempty"`
+	// The sum of what was observed is sum_s seconds and sum_ns nanoseconds. What
+	// lasts long counts its seconds apart, which nanoseconds of 64 bits overflow
+	// within days.
+	SumNs         uint64 `protobuf:"varint,2,opt,name=sum_ns,json=sumNs,proto3" json:"sum_ns,omitempty"`
+	SumS          uint64 `protobuf:"varint,3,opt,name=sum_s,json=sumS,proto3" json:"sum_s,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -941,6 +956,13 @@ func (x *Histogram) GetBuckets() []uint64 {
 func (x *Histogram) GetSumNs() uint64 {
 	if x != nil {
 		return x.SumNs
+	}
+	return 0
+}
+
+func (x *Histogram) GetSumS() uint64 {
+	if x != nil {
+		return x.SumS
 	}
 	return 0
 }
@@ -995,7 +1017,7 @@ const file_netmon_v1_window_proto_rawDesc = "" +
 	" \x01(\rR\bdnsRcode\x12\x14\n" +
 	"\x05shard\x18\v \x01(\rR\x05shard\x12\x12\n" +
 	"\x04item\x18\f \x01(\tR\x04item\x12\x16\n" +
-	"\x06detail\x18\r \x01(\tR\x06detail\"\xd8\x04\n" +
+	"\x06detail\x18\r \x01(\tR\x06detail\"\x93\x05\n" +
 	"\bCounters\x12\x1d\n" +
 	"\n" +
 	"bytes_sent\x18\x01 \x01(\x04R\tbytesSent\x12%\n" +
@@ -1012,16 +1034,18 @@ const file_netmon_v1_window_proto_rawDesc = "" +
 	" \x01(\v2\x14.netmon.v1.HistogramR\n" +
 	"dnsLatency\x120\n" +
 	"\bduration\x18\v \x01(\v2\x14.netmon.v1.HistogramR\bduration\x122\n" +
-	"\thandshake\x18\f \x01(\v2\x14.netmon.v1.HistogramR\thandshake\x12/\n" +
+	"\thandshake\x18\f \x01(\v2\x14.netmon.v1.HistogramR\thandshake\x129\n" +
+	"\rhandshake_ack\x18\x11 \x01(\v2\x14.netmon.v1.HistogramR\fhandshakeAck\x12/\n" +
 	"\x13retransmitted_bytes\x18\r \x01(\x04R\x12retransmittedBytes\x12\x16\n" +
 	"\x06resets\x18\x0e \x01(\x04R\x06resets\x12\x18\n" +
 	"\arefused\x18\x0f \x01(\x04R\arefused\x12\x1e\n" +
 	"\n" +
 	"unanswered\x18\x10 \x01(\x04R\n" +
-	"unanswered\"<\n" +
+	"unanswered\"Q\n" +
 	"\tHistogram\x12\x18\n" +
 	"\abuckets\x18\x01 \x03(\x04R\abuckets\x12\x15\n" +
-	"\x06sum_ns\x18\x02 \x01(\x04R\x05sumNs*u\n" +
+	"\x06sum_ns\x18\x02 \x01(\x04R\x05sumNs\x12\x13\n" +
+	"\x05sum_s\x18\x03 \x01(\x04R\x04sumS*u\n" +
 	"\x04View\x12\x14\n" +
 	"\x10VIEW_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fVIEW_DOMAINS\x10\x01\x12\x12\n" +
@@ -1085,11 +1109,12 @@ var file_netmon_v1_window_proto_depIdxs = []int32{
 	9,  // 9: netmon.v1.Counters.dns_latency:type_name -> netmon.v1.Histogram
 	9,  // 10: netmon.v1.Counters.duration:type_name -> netmon.v1.Histogram
 	9,  // 11: netmon.v1.Counters.handshake:type_name -> netmon.v1.Histogram
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	9,  // 12: netmon.v1.Counters.handshake_ack:type_name -> netmon.v1.Histogram
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_netmon_v1_window_proto_init() }
