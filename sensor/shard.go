@@ -167,7 +167,7 @@ func (s *shard) observe(h *packet.Header, p *capture.Packet, r flow.Result) {
 	case h.Protocol == protoTCP && h.TCP:
 		q.Payload, q.PayloadLength = h.Payload(p.Data), h.PayloadLength
 		s.detect(h.Protocol, &q, r)
-		decided = s.observer.TCP(&q)
+		decided, _ = s.observer.TCP(&q)
 	case h.Protocol == protoUDP:
 		q.Payload, q.PayloadLength = h.Payload(p.Data), h.PayloadLength
 		s.detect(h.Protocol, &q, r)

@@ -161,6 +161,7 @@ type testFlow struct {
 	isn, otherISN        int64 // -1 where not known
 	established          bool
 	decided              bool
+	done                 [2]bool // from the initiator, from the responder
 	name                 string
 	source               Source
 }
@@ -252,11 +253,13 @@ func replay(frames []frame, limits Limits) ([]*testFlow, Stats) {
 		}
 		p.Payload, p.PayloadLength = ip.payload[min(head, len(ip.payload)):], uint32(max(ip.wire-head, 0))
 		dns := p.SrcPort == 53 || p.DstPort == 53 || ip.protocol == 17 && (p.SrcPort == 5353 || p.DstPort == 5353)
-		if f.decided && !dns {
+		if (f.decided || f.done[side(&p)]) && !dns {
 			continue
 		}
 		if ip.protocol == 6 {
-			f.decided = o.TCP(&p) || f.decided
+			decided, done := o.TCP(&p)
+			f.decided = decided || f.decided
+			f.done[side(&p)] = done || f.done[side(&p)]
 		} else {
 			f.decided = o.UDP(&p) || f.decided
 		}

@@ -18,6 +18,7 @@ func response(t testing.TB, question string, lines ...string) *dns.Msg {
 	t.Helper()
 	m := new(dns.Msg)
 	m.SetQuestion(dns.Fqdn(question), dns.TypeA)
+	m.Id = 1 // not a random one, which with bad luck begins like QUIC
 	m.Response = true
 	m.Compress = true
 	section := &m.Answer

@@ -20,8 +20,9 @@ type headSide struct {
 const maxSegments = 256
 
 // head looks for a TLS or HTTP name at the start of either direction of a TCP
-// flow: named and dead both decide the flow.
-func (o *Observer) head(p *Packet) verdict {
+// flow: named and dead both decide the flow. done says that this direction can
+// show no name any more.
+func (o *Observer) head(p *Packet) (v verdict, done bool) {
 	h := o.heads.get(p.Slot)
 	if h != nil && h.generation != p.Generation {
 		o.dropHead(p.Slot, h)
@@ -30,17 +31,18 @@ func (o *Observer) head(p *Packet) verdict {
 	if h == nil {
 		h = o.addHead(p)
 	}
-	v := o.headSegment(p, h, &h.side[side(p)])
+	s := &h.side[side(p)]
+	v = o.headSegment(p, s)
 	if v == named || h.side[0].done && h.side[1].done {
 		o.dropHead(p.Slot, h)
-		return max(v, dead)
+		return max(v, dead), true
 	}
-	return more
+	return more, s.done
 }
 
 // headSegment adds a segment to its direction. It returns named where that
 // shows the flow's name, else more; it marks the direction where it is done.
-func (o *Observer) headSegment(p *Packet, h *head, s *headSide) verdict {
+func (o *Observer) headSegment(p *Packet, s *headSide) verdict {
 	seq := p.Seq
 	if p.SYN {
 		seq++ // the SYN itself has a number
@@ -52,45 +54,45 @@ func (o *Observer) headSegment(p *Packet, h *head, s *headSide) verdict {
 	if !s.started {
 		s.base, s.started = seq, true
 	}
-	off, b := int(int32(seq-s.base)), p.Payload
-	if len(b) == 0 && off >= 0 && off < headLimit {
-		o.hint(p.Slot, p.Generation, ParserLimit) // nothing of it was captured
+	v, off := more, int(int32(seq-s.base))
+	if off <= headLimit {
+		if off+int(p.PayloadLength) <= 0 {
+			return more // a keep-alive, or seen before
+		}
+		v = o.collect(p, s, off, p.Payload)
+		if v == more && uint32(len(p.Payload)) < p.PayloadLength {
+			o.hint(p.Slot, p.Generation, ParserLimit)
+		}
 	}
-	if off > headLimit || off+len(b) <= 0 {
-		return more // out of reach, a keep-alive, or seen before
+	// Those out of reach count as well: the first may have been lost for good.
+	if s.segments++; s.segments > maxSegments && v == more {
+		o.hint(p.Slot, p.Generation, ParserLimit)
+		v = dead
 	}
+	if v == dead {
+		o.headArena.give(s.data)
+		s.data, s.done = nil, true
+		return more
+	}
+	return v
+}
+
+// collect judges the bytes of a direction with b added at off, and copies b only
+// where that leaves open what they are. What it returns as named was noted.
+func (o *Observer) collect(p *Packet, s *headSide, off int, b []byte) verdict {
 	if off <= 0 {
-		b, off = b[-off:], 0
+		b, off = b[min(-off, len(b)):], 0
 	}
 	b = b[:min(len(b), headLimit-off)]
+	if len(b) == 0 {
+		return more
+	}
 	if s.data == nil && off == 0 && isPadding(p) {
 		s.padding = uint8(len(b))
 		return more
 	}
-	if s.padding != 0 && off > 0 && s.data == nil {
-		s.done = true // they were data after all, and nothing starts with a zero
-		return more
-	}
-	v := o.collect(p, s, off, b)
-	s.segments++
-	if v == more && (s.segments > maxSegments || uint32(len(p.Payload)) < p.PayloadLength) {
-		o.hint(p.Slot, p.Generation, ParserLimit)
-	}
-	if v == dead || s.segments > maxSegments {
-		o.headArena.give(s.data)
-		s.data, s.done = nil, true
-	}
-	if v == named {
-		return named
-	}
-	return more
-}
-
-// collect judges the bytes of a direction with b added at off. What it returns
-// as named was noted.
-func (o *Observer) collect(p *Packet, s *headSide, off int, b []byte) verdict {
-	if len(b) == 0 {
-		return more
+	if s.data == nil && off > 0 && s.padding != 0 {
+		return dead // they were data after all, and nothing starts with a zero
 	}
 	first := b
 	if s.data != nil || off > 0 {

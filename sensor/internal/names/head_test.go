@@ -23,7 +23,7 @@ func TestClientHelloAnySplit(t *testing.T) {
 			}
 			for i, p := range parts {
 				whole := i == 1 || cut == 0 && swap
-				if decided := o.TCP(p); decided != whole && p.PayloadLength > 0 && cut > 0 {
+				if decided, _ := o.TCP(p); decided != whole && p.PayloadLength > 0 && cut > 0 {
 					t.Fatalf("cut at %d, swapped %v: packet %d decided %v", cut, swap, i, decided)
 				}
 			}
@@ -106,11 +106,45 @@ func TestHeads(t *testing.T) {
 				p.PayloadLength = uint32(s.wire)
 			}
 			p.PSH = !s.soft
-			decided = o.TCP(p)
+			decided, _ = o.TCP(p)
 		}
 		got := strings.Join(ownNames(harvest(o)), " ")
 		if got != c.want || decided != c.decided {
 			t.Errorf("%s: %q, decided %v; want %q, %v", c.name, got, decided, c.want, c.decided)
+		}
+	}
+}
+
+// TestSideIsDone wants to be told at once which direction shows no name, so that
+// its packets need not be looked at while the other is silent.
+func TestSideIsDone(t *testing.T) {
+	hello := string(clientHelloOf(t, "sni.example"))
+	nameless := string(clientHelloOf(t, "192.0.2.1"))
+	type result struct{ decided, side bool }
+	for _, c := range []struct {
+		name  string
+		port  uint16
+		steps []step
+		want  []result
+	}{
+		{"upload of noise", 443, []step{{syn: true}, {data: "\x00\x01"}}, []result{{}, {false, true}}},
+		{"noise both ways", 443, []step{{data: "\x00\x01"}, {from: 1, data: "\x01"}}, []result{{false, true}, {true, true}}},
+		{"server's banner, then a hello", 443, []step{{from: 1, data: "220 hi\r\n"}, {data: hello[:700]}, {off: 700, data: hello[700:]}}, []result{{false, true}, {}, {true, true}}},
+		{"hello without a name", 443, []step{{data: nameless}}, []result{{false, true}}},
+		{"behind a hole", 443, []step{{syn: true}, {off: 5, data: "\x00\x01"}, {data: "\x01"}}, []result{{}, {}, {false, true}}},
+		{"sent all the same", 443, []step{{data: "\x00\x01"}, {off: 2, data: "\x01"}, {off: 3}}, []result{{false, true}, {false, true}, {}}},
+		{"DNS", 53, []step{{data: "\x00\x01"}, {from: 1, data: "\x01"}, {off: 2, data: "\x01"}}, []result{{false, true}, {true, true}, {true, true}}},
+	} {
+		f, o := newTCP(), NewObserver(DefaultLimits())
+		f.dstPort = c.port
+		for i, s := range c.steps {
+			p := f.packet(s.from, s.off, []byte(s.data))
+			if s.syn {
+				p.SYN, p.Seq = true, p.Seq-1
+			}
+			if decided, side := o.TCP(p); (result{decided, side}) != c.want[i] {
+				t.Errorf("%s: packet %d: decided %v, side %v; want %+v", c.name, i, decided, side, c.want[i])
+			}
 		}
 	}
 }
@@ -122,7 +156,7 @@ func TestHeadGenerationBeginsAnew(t *testing.T) {
 	o.TCP(f.packet(0, 5, get[5:]))
 	p := f.packet(0, 900, get)
 	p.Generation = 2
-	if !o.TCP(p) {
+	if decided, _ := o.TCP(p); !decided {
 		t.Error("not decided")
 	}
 	wantOwns(t, o, "http_host a.example")
@@ -179,6 +213,18 @@ func TestHeadSegmentsAreBounded(t *testing.T) {
 	}
 	o.TCP(f.packet(0, 0, get))
 	wantOwns(t, o)
+
+	o.TCP(f.packet(1, 0, get[:4])) // the other direction, of which the rest is lost
+	done := 0
+	for i := range 1000 {
+		if decided, _ := o.TCP(f.packet(1, headLimit+100*i, get)); decided {
+			break
+		}
+		done++
+	}
+	if done != maxSegments-1 {
+		t.Errorf("decided after %d segments out of reach", done)
+	}
 }
 
 // FuzzObserver cuts a stream into segments, any of them again and in any order,
@@ -195,7 +241,7 @@ func FuzzObserver(f *testing.F) {
 		}
 		flow, o := newTCP(), NewObserver(DefaultLimits())
 		o.TCP(flow.syn(0))
-		one := o.TCP(flow.packet(0, 0, b))
+		one, _ := o.TCP(flow.packet(0, 0, b))
 		want := harvest(o)
 		checkHarvest(t, want)
 
@@ -219,8 +265,9 @@ func FuzzObserver(f *testing.F) {
 		}
 		decided := false
 		for _, p := range packets {
-			if decided = o.TCP(p); decided {
-				break
+			var side bool
+			if decided, side = o.TCP(p); decided || side {
+				break // what follows in this direction is not wanted
 			}
 		}
 		got := harvest(o)

@@ -54,17 +54,21 @@ func NewObserver(limits Limits) *Observer {
 
 // TCP looks at a packet of a flow that is still undecided, SYNs too, or at one
 // with payload from or to port 53, whether decided or not. It says whether the
-// flow is decided: it showed its own name, or will never show one.
-func (o *Observer) TCP(p *Packet) (decided bool) {
+// flow is decided: it showed its own name, or will never show one. Before that,
+// side says that the packet's direction will show none: others of that direction
+// need not be given to it, but where its port is 53.
+func (o *Observer) TCP(p *Packet) (decided, side bool) {
 	if p.PayloadLength == 0 && !p.SYN || p.Slot == NoSlot {
-		return false
+		return false, false
 	}
 	if p.SrcPort != 53 && p.DstPort != 53 {
-		return o.head(p) != more
+		v, done := o.head(p)
+		return v != more, done
 	}
 	s := o.stream(p)
 	if !s.decided {
-		v := o.head(p)
+		var v verdict
+		v, side = o.head(p)
 		s.decided = v != more
 		if s.other = v == named; s.other {
 			o.restart(&s.side[0], 0) // what was held is no DNS
@@ -75,7 +79,7 @@ func (o *Observer) TCP(p *Packet) (decided bool) {
 	if !s.other {
 		o.segment(s, p)
 	}
-	return decided
+	return decided, decided || side
 }
 
 // UDP looks at a whole UDP datagram of a flow that is still undecided, or at

@@ -82,7 +82,7 @@ func TestTLSOnPort53(t *testing.T) {
 	hello := clientHelloOf(t, "dot.example")
 	f, o := dnsTCP(), NewObserver(DefaultLimits())
 	o.TCP(f.packet(0, 0, hello[:300]))
-	if !o.TCP(f.packet(0, 300, hello[300:])) {
+	if decided, _ := o.TCP(f.packet(0, 300, hello[300:])); !decided {
 		t.Error("not decided")
 	}
 	o.TCP(f.packet(0, len(hello), hello)) // as data, once decided
