@@ -145,7 +145,10 @@ func (s *Sensor) Run(ctx context.Context) error {
 	s.log.Close()
 	deadline := time.AfterFunc(drainTimeout, killSinks)
 	defer deadline.Stop()
-	return errors.Join(err, exporting.Wait())
+	if undelivered := exporting.Wait(); undelivered != nil {
+		s.logger.Error("stopped before every window was delivered", "error", undelivered)
+	}
+	return err
 }
 
 // append is the join's way to the log.
@@ -246,7 +249,7 @@ func newPipeline(shards int, cfg *config.Config) (*pipeline, error) {
 	}
 	j := &join{
 		pending: make([][]*harvest, shards), final: make([]bool, shards),
-		flows: make([][]flowName, shards), tables: make([]flow.Stats, shards),
+		flows: make([][]flowName, shards), tables: make([]flow.Stats, shards), active: newActive(shards),
 		book:     names.NewBook(maxNames),
 		views:    view.New(view.Options{MaxRows: cfg.Views.MaxRows, IdleTimeout: cfg.Views.IdleTimeout}),
 		accesses: accesses{last: map[accessKey]int64{}},

@@ -11,7 +11,7 @@ const (
 	lastPause  = 30 * time.Second
 	// healthyAfter is how long a process must have run for the next pause to be
 	// short again.
-	healthyAfter = time.Minute
+	healthyAfter = 10 * time.Second
 )
 
 // backoff counts failures in a row.
