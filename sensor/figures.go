@@ -67,6 +67,7 @@ func (j *join) figures() {
 		j.total("rows_retired_total", "", 0, name, s.Retired-was.Retired)
 		*was = s
 	}
+	j.active.show(v, j.ifaces)
 	j.audit()
 }
 

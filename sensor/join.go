@@ -44,6 +44,7 @@ type join struct {
 	share   share
 	hidden  hidden
 	tables  []flow.Stats // of each shard, as of its last harvest
+	active  active
 
 	was    figuresWere
 	births []birth   // scratch
@@ -186,6 +187,7 @@ func (j *join) add(h *harvest, r *flow.Record, first bool) {
 		Remote: r.Responder, Protocol: r.Protocol, Application: application(r).String(),
 		BytesSent: r.BytesSent, BytesReceived: r.BytesReceived,
 		PacketsSent: r.PacketsSent, PacketsReceived: r.PacketsReceived,
+		Health: health(r),
 	}
 	if n.name != 0 {
 		f.Domain = j.filter.apply(j.book.Name(n.name))

@@ -19,6 +19,7 @@ func (j *join) sensorRows(h *harvest) {
 		j.total("packets_filtered_total", iface, shard, "", c.filtered)
 		j.ledger.decoded += c.frames[packet.Decoded] - c.filtered
 	}
+	j.active.take(h.shard, h.active)
 	before := &j.tables[h.shard]
 	j.total("flows_evicted_total", "", shard, "", h.table.Evicted-before.Evicted)
 	j.total("flows_overflowed_total", "", shard, "", h.table.Overflowed-before.Overflowed)

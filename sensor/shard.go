@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 	"github.com/netmon-sensor/netmon/sensor/internal/flow"
@@ -48,6 +49,7 @@ type harvest struct {
 	names   names.Harvest
 	counts  []counts // by interface
 	table   flow.Stats
+	active  []flow.Active // by interface
 }
 
 // counts is what became of the frames of one interface in one epoch.
@@ -243,6 +245,10 @@ func (s *shard) harvest(closed int64, final bool) bool {
 		}
 	}
 	h.shard, h.closed, h.final = s.id, closed, final
+	if final {
+		t := s.flows.Stats()
+		h.records = slices.Grow(h.records[:0], t.Flows+t.Waiting) // all at once: appending copies them again and again
+	}
 	h.records = s.flows.Harvest(h.records[:0], closed, final)
 	wait := closed
 	if final {
@@ -257,6 +263,7 @@ func (s *shard) harvest(closed int64, final bool) bool {
 	h.counts = append(h.counts[:0], s.counts...)
 	clear(s.counts)
 	h.table = s.flows.Stats()
+	h.active = s.flows.Active(h.active[:0])
 	s.out <- h // has room for every harvest there is
 	return true
 }

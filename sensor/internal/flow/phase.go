@@ -7,22 +7,22 @@ import "github.com/netmon-sensor/netmon/sensor/internal/packet"
 type phase uint8
 
 const (
-	unphased         phase = iota // no connection, or nothing of it seen yet
-	synSent                       // nothing but the initiator's SYN
-	synLate                       // the same, and it was counted as unanswered
-	synReceived                   // the responder's SYN
-	established                   //
-	finInitiator                  // one end closes: FIN
-	finResponder                  //
-	finInitiatorAcked             // and the other knows
-	finResponderAcked             //
-	finBoth                       // both close at once
-	lastInitiator                 // both close, this end began; its FIN is acknowledged, the other's is not
-	lastResponder                 //
-	closedInitiator               // all is acknowledged; this end began to close and waits
-	closedResponder               //
-	closed                        // RST, or nothing was seen for too long
-	datagrams                     // UDP
+	unphased          phase = iota // no connection, or nothing of it seen yet
+	synSent                        // nothing but the initiator's SYN
+	synLate                        // the same, and it was counted as unanswered
+	synReceived                    // the responder's SYN
+	established                    //
+	finInitiator                   // one end closes: FIN
+	finResponder                   //
+	finInitiatorAcked              // and the other knows
+	finResponderAcked              //
+	finBoth                        // both close at once
+	lastInitiator                  // both close, this end began; its FIN is acknowledged, the other's is not
+	lastResponder                  //
+	closedInitiator                // all is acknowledged; this end began to close and waits
+	closedResponder                //
+	closed                         // RST, or nothing was seen for too long
+	datagrams                      // UDP
 	numPhases
 )
 

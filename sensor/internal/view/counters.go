@@ -13,6 +13,8 @@ type counters struct {
 	queries, responses uint64
 	latencySum         uint64
 	latency            []uint64
+
+	health *health // VIEW_PROTOCOLS; nil: nothing happened
 }
 
 // add adds d, of which it keeps nothing.
@@ -32,6 +34,12 @@ func (c *counters) add(d *counters) {
 	for i, n := range d.latency {
 		c.latency[i] += n
 	}
+	if d.health != nil {
+		if c.health == nil {
+			c.health = new(health)
+		}
+		c.health.add(d.health)
+	}
 }
 
 // weight is what keys compete with for a row: bytes, or DNS messages.
@@ -40,11 +48,11 @@ func (c *counters) weight() uint64 {
 }
 
 func (c *counters) empty() bool {
-	return c.bytesSent|c.bytesReceived|c.packetsSent|c.packetsReceived|
+	return c.health == nil && c.bytesSent|c.bytesReceived|c.packetsSent|c.packetsReceived|
 		c.connections|c.accesses|c.queries|c.responses|c.latencySum == 0
 }
 
-// fill writes c as the counters of a row, which takes over the histogram.
+// fill writes c as the counters of a row, which takes over the histograms.
 func (c *counters) fill(out *netmonpb.Counters) {
 	out.BytesSent, out.BytesReceived = c.bytesSent, c.bytesReceived
 	out.PacketsSent, out.PacketsReceived = c.packetsSent, c.packetsReceived
@@ -52,5 +60,8 @@ func (c *counters) fill(out *netmonpb.Counters) {
 	out.DnsQueries, out.DnsResponses = c.queries, c.responses
 	if c.latency != nil {
 		out.DnsLatency = &netmonpb.Histogram{Buckets: c.latency, SumNs: c.latencySum}
+	}
+	if c.health != nil {
+		c.health.fill(out)
 	}
 }

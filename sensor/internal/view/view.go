@@ -34,6 +34,8 @@ type Flow struct {
 	BytesSent, BytesReceived     uint64
 	PacketsSent, PacketsReceived uint64
 	Connections, Accesses        uint64
+
+	Health // in VIEW_PROTOCOLS
 }
 
 // Options bounds a Set.
@@ -48,6 +50,7 @@ type Set struct {
 	traffic    []*table // each sums to the same totals
 	dns        *table
 	figures    figures
+	scratch    health // what one flow adds
 }
 
 // trafficViews is the list of views that flows are summed into.
@@ -78,7 +81,11 @@ func (s *Set) Add(f *Flow) {
 		packetsSent: f.PacketsSent, packetsReceived: f.PacketsReceived,
 		connections: f.Connections, accesses: f.Accesses,
 	}
-	if delta.empty() {
+	var happened *health
+	if f.Health != (Health{}) {
+		s.scratch = f.counted()
+		happened = &s.scratch
+	} else if delta.empty() {
 		return
 	}
 	all := key{
@@ -87,8 +94,13 @@ func (s *Set) Add(f *Flow) {
 		address: f.Remote, protocol: f.Protocol, application: f.Application,
 	}
 	for _, t := range s.traffic {
-		k := t.fields.of(&all)
-		t.add(&k, &delta)
+		if delta.health = nil; t.fields&byProtocol != 0 {
+			delta.health = happened
+		}
+		if !delta.empty() {
+			k := t.fields.of(&all)
+			t.add(&k, &delta)
+		}
 	}
 }
 
