@@ -27,14 +27,16 @@ type state[K key] struct {
 type marks uint16
 
 const (
-	markDirty     marks = 1 << iota // stands in the chunk's dirty set
-	markDecided                     // shows no name of its own, or no further one
-	markBorn                        // its Born record has been given out
-	markCounted                     // its first counters have been given out
-	markFlowing                     // TCP: a packet without SYN, or a FIN or RST, was seen
-	markISN                         // origin.isn is known
-	markReplyISN                    // origin.replyISN is known
-	markMidstream                   // TCP: the first packet was no SYN
+	markDirty           marks = 1 << iota // stands in the chunk's dirty set
+	markDecided                           // shows no name of its own, or no further one
+	markBorn                              // its Born record has been given out
+	markCounted                           // its first counters have been given out
+	markFlowing                           // TCP: a packet without SYN, or a FIN or RST, was seen
+	markISN                               // origin.isn is known
+	markReplyISN                          // origin.replyISN is known
+	markMidstream                         // TCP: the first packet was no SYN
+	markSentDecided                       // what the initiator sends shows no name
+	markReceivedDecided                   // nor what the responder sends
 
 	phaseShift = 12 // the upper four bits are the phase
 	phaseMask  = marks(numPhases-1) << phaseShift

@@ -59,8 +59,8 @@ type Result struct {
 	Slot, Generation uint32
 	Born             bool // this is the flow's first packet
 	FromInitiator    bool
-	// Undecided: the flow may still show a name of its own; the observer wants
-	// its payloads until it calls Decided.
+	// Undecided: this direction of the flow may still show a name; the observer
+	// wants its payloads.
 	Undecided bool
 }
 
@@ -178,7 +178,7 @@ func add[K key](t *Table, f *family[K], a *arrival, k *keys[K], r *Result) bool 
 	}
 	r.Slot, r.Generation = slot, s.generation
 	r.FromInitiator = direction == 0
-	r.Undecided = s.marks&markDecided == 0
+	r.Undecided = s.marks&(markDecided|markSentDecided<<direction) == 0
 	return true
 }
 
@@ -255,6 +255,26 @@ func (t *Table) Decided(slot uint32) {
 		t.v4.state(slot).marks |= markDecided
 	} else {
 		t.v6.state(slot).marks |= markDecided
+	}
+}
+
+// DecidedSide says that only the other direction of a flow can still show a name.
+func (t *Table) DecidedSide(slot uint32, fromInitiator bool) {
+	side := markReceivedDecided
+	if fromInitiator {
+		side = markSentDecided
+	}
+	if t.v4.has(slot) {
+		t.v4.state(slot).marks.decide(side)
+	} else {
+		t.v6.state(slot).marks.decide(side)
+	}
+}
+
+func (m *marks) decide(side marks) {
+	const both = markSentDecided | markReceivedDecided
+	if *m |= side; *m&both == both {
+		*m |= markDecided
 	}
 }
 
