@@ -43,6 +43,8 @@ func families() []family {
 			help: "Connections to a domain: flows of a protocol with ports that began."},
 		{name: "network_attributed_bytes_total", kind: isCounter, group: bySource, value: bytesSent, plus: bytesReceived,
 			help: "IP bytes in both directions by the evidence for the domain; none: no domain is known, or the evidence is not, in rows (other) and (retired)."},
+		{name: "network_unattributed_bytes_total", kind: isCounter, group: byReason, value: bytesSent, plus: bytesReceived,
+			help: "IP bytes in both directions without a domain, by the reason why there is none."},
 		{name: "network_ips_accessed_total", kind: isCounter, group: byAddress, value: accesses, plus: none,
 			help: "Accesses by the address of the remote end, counted as those of domains."},
 		{name: "network_connections_total", kind: isCounter, group: byProtocolSide, value: connections, plus: none,

@@ -32,6 +32,13 @@ func domainKey(domain string, s netmonpb.NameSource) *netmonpb.Key {
 	}
 }
 
+// unnamed is the key of traffic without a domain.
+func unnamed(reason string) *netmonpb.Key {
+	k := domainKey(unattributed, netmonpb.NameSource_NAME_SOURCE_NONE)
+	k.Detail = reason
+	return k
+}
+
 func domainRow(domain string, sent, received uint64) *netmonpb.Row {
 	return rowOf(domainKey(domain, netmonpb.NameSource_NAME_SOURCE_SNI), func(c *netmonpb.Counters) {
 		c.BytesSent, c.BytesReceived, c.PacketsSent, c.PacketsReceived = sent, received, 1, 1
@@ -121,7 +128,7 @@ func oneOfEach() *netmonpb.Window {
 	w := next("host-1", aLog, 1, nil,
 		rowOf(domainKey("www.example.com", netmonpb.NameSource_NAME_SOURCE_SNI), traffic),
 		rowOf(domainKey("www.example.com", netmonpb.NameSource_NAME_SOURCE_DNS_CLIENT), traffic),
-		rowOf(domainKey("(unattributed)", netmonpb.NameSource_NAME_SOURCE_NONE), traffic),
+		rowOf(unnamed("no_lookup"), traffic),
 		rowOf(domainKey("(other)", 0), traffic),
 		rowOf(in(netmonpb.View_VIEW_ADDRESSES, func(k *netmonpb.Key) { k.Direction, k.Address = out, []byte{192, 0, 2, 1} }), traffic),
 		rowOf(in(netmonpb.View_VIEW_ADDRESSES, func(k *netmonpb.Key) {

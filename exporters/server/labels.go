@@ -20,6 +20,8 @@ func appendLabels(b []byte, host string, g groupID, k *netmonpb.Key) []byte {
 		label("direction", directionName(k.Direction))
 	case bySource:
 		label("source", sourceName(k.NameSource))
+	case byReason:
+		label("reason", reasonName(k.Detail))
 	case byAddress:
 		label("ip", remoteName(k))
 	case byProtocol:

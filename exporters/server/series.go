@@ -14,6 +14,7 @@ type groupID uint8
 const (
 	byDomain       groupID = iota // direction, domain
 	bySource                      // source
+	byReason                      // reason
 	byAddress                     // ip
 	byProtocol                    // protocol
 	byProtocolSide                // protocol, direction
@@ -44,6 +45,9 @@ func feeds(k *netmonpb.Key) (to [maxFeeds]target, n int) {
 	case netmonpb.View_VIEW_DOMAINS:
 		add(byDomain)
 		add(bySource)
+		if k.Domain == unattributed {
+			add(byReason)
+		}
 	case netmonpb.View_VIEW_ADDRESSES:
 		add(byAddress)
 	case netmonpb.View_VIEW_PROTOCOLS:
@@ -123,7 +127,7 @@ func (g *group) at(labels []byte, k *netmonpb.Key) *series {
 		view: k.View, iface: strings.Clone(k.Interface), direction: k.Direction,
 	}
 	if reserved(k) || g.id == bySource || g.id == byInterface {
-		s.sum = &netmonpb.Key{Domain: strings.Clone(k.Domain), NameSource: k.NameSource}
+		s.sum = &netmonpb.Key{Domain: strings.Clone(k.Domain), NameSource: k.NameSource, Detail: strings.Clone(k.Detail)}
 	}
 	g.owner.series++
 	g.series = append(g.series, s)
@@ -148,7 +152,7 @@ func (s *series) heir() *netmonpb.Key {
 		return nil
 	}
 	if s.sum != nil {
-		return &netmonpb.Key{View: s.view, Interface: otherName, Domain: s.sum.Domain, NameSource: s.sum.NameSource}
+		return &netmonpb.Key{View: s.view, Interface: otherName, Domain: s.sum.Domain, NameSource: s.sum.NameSource, Detail: s.sum.Detail}
 	}
 	return &netmonpb.Key{View: s.view, Interface: s.iface, Direction: s.direction, Domain: rows.Retired}
 }
@@ -220,6 +224,9 @@ func otherKey(k *netmonpb.Key, full bool) (other *netmonpb.Key, same bool) {
 	switch {
 	case reserved(k):
 		other.Domain, other.Item, other.NameSource = k.Domain, k.Item, k.NameSource
+		if k.Domain == unattributed && reasonName(k.Detail) == k.Detail {
+			other.Detail = k.Detail
+		}
 	case k.View == netmonpb.View_VIEW_SENSOR:
 		other.Domain, other.Item, other.Detail = "", k.Item, otherName
 	}

@@ -23,7 +23,8 @@ const (
 	// spareRows is the room for rows (other) beyond a budget.
 	spareRows = 4096
 
-	otherName = "(other)"
+	otherName    = "(other)"
+	unattributed = "(unattributed)"
 )
 
 // state is what a server knows of its sensors. It is plain data under the

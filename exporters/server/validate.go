@@ -153,7 +153,7 @@ func printable(text string, limit int) bool {
 
 func reservedName(name string) bool {
 	switch name {
-	case rows.Retired, otherName, "(unattributed)", "(excluded)":
+	case rows.Retired, otherName, unattributed, "(excluded)":
 		return true
 	}
 	return false

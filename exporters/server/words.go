@@ -1,9 +1,11 @@
 package server
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/netmon-sensor/netmon/proto/netmonpb"
+	"github.com/netmon-sensor/netmon/proto/rows"
 )
 
 // The values of labels. They are part of what users see; none is made of
@@ -37,6 +39,15 @@ func sourceName(s netmonpb.NameSource) string {
 		return "dns_any"
 	}
 	return "none"
+}
+
+// reasonName is why traffic has no name, as the sensor says. A reason that is not
+// known here is "unknown", so that no sensor can make many series.
+func reasonName(detail string) string {
+	if slices.Contains(rows.Reasons(), detail) {
+		return detail
+	}
+	return "unknown"
 }
 
 // protocolName is the usual short name of an IANA protocol number, else the
