@@ -158,7 +158,7 @@ func (s *shard) observe(h *packet.Header, p *capture.Packet, r flow.Result) {
 		SYN: h.TCPFlags&packet.SYN != 0, PSH: h.TCPFlags&packet.PSH != 0, Seq: h.Seq,
 		Time: p.Time, Order: p.Order,
 	}
-	decided := false
+	decided, side := false, false
 	switch {
 	case h.Fragment != packet.Whole:
 		if h.Protocol == protoUDP {
@@ -169,14 +169,18 @@ func (s *shard) observe(h *packet.Header, p *capture.Packet, r flow.Result) {
 	case h.Protocol == protoTCP && h.TCP:
 		q.Payload, q.PayloadLength = h.Payload(p.Data), h.PayloadLength
 		s.detect(h.Protocol, &q, r)
-		decided, _ = s.observer.TCP(&q)
+		decided, side = s.observer.TCP(&q)
 	case h.Protocol == protoUDP:
 		q.Payload, q.PayloadLength = h.Payload(p.Data), h.PayloadLength
 		s.detect(h.Protocol, &q, r)
 		decided = s.observer.UDP(&q)
 	}
-	if decided && r.Undecided {
+	switch {
+	case !r.Undecided:
+	case decided:
 		s.flows.Decided(r.Slot)
+	case side:
+		s.flows.DecidedSide(r.Slot, r.FromInitiator)
 	}
 }
 
