@@ -249,7 +249,7 @@ func newPipeline(shards int, cfg *config.Config) (*pipeline, error) {
 	}
 	j := &join{
 		pending: make([][]*harvest, shards), final: make([]bool, shards),
-		flows: make([][]flowName, shards), tables: make([]flow.Stats, shards), active: newActive(shards),
+		flows: make([][]flowName, shards), tables: make([]flow.Stats, shards),
 		book:     names.NewBook(maxNames),
 		views:    view.New(view.Options{MaxRows: cfg.Views.MaxRows, IdleTimeout: cfg.Views.IdleTimeout}),
 		accesses: accesses{last: map[accessKey]int64{}},
