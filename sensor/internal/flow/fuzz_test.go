@@ -58,6 +58,7 @@ func steps(script []byte) (all []step) {
 		if h.Protocol == protoTCP && h.Fragment != packet.Later && b[2] < 0xf0 {
 			h.TCP, h.TCPFlags = true, flags[b[4]&15]
 			h.Seq, h.Ack = uint32(b[4]>>4&3), uint32(b[4]>>6)+1
+			h.PayloadLength = uint32(b[5] & 3)
 		}
 		all = append(all, s)
 	}

@@ -127,6 +127,7 @@ type ledgerFlow struct {
 	Record  // with the sums of all its records
 	counted bool
 	overs   int
+	lasted  int64
 	health  Health // what was said at any time
 }
 
@@ -185,6 +186,7 @@ func (f *ledgerFlow) takeHealth(t *testing.T, r *Record) {
 	t.Helper()
 	if r.Over {
 		f.overs++
+		f.lasted = r.Duration
 	}
 	h := &f.health
 	if f.overs > 1 || r.Ended && f.overs != 1 {
@@ -198,6 +200,7 @@ func (f *ledgerFlow) takeHealth(t *testing.T, r *Record) {
 		t.Errorf("%+v", r)
 	}
 	h.Reset, h.Refused, h.Unanswered = h.Reset || r.Reset, h.Refused || r.Refused, h.Unanswered || r.Unanswered
+	h.Retransmitted += r.Retransmitted
 	h.SYNACK, h.ACK = max(h.SYNACK, r.SYNACK), max(h.ACK, r.ACK)
 	if h.Refused && !h.Reset || h.ACK != 0 && h.SYNACK == 0 {
 		t.Errorf("%+v after %+v", h, r)

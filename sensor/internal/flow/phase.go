@@ -29,6 +29,9 @@ const (
 // over tells whether a connection has closed.
 func (p phase) over() bool { return p >= closedInitiator && p <= closed }
 
+// waiting tells whether a SYN waits for its answer.
+func (p phase) waiting() bool { return p == synSent || p == synLate }
+
 // passing tells whether a connection is in a phase that its ends leave by
 // themselves before long.
 func (p phase) passing() bool {
@@ -36,11 +39,16 @@ func (p phase) passing() bool {
 }
 
 // after returns the phase that a segment leads to. from is its direction; acks
-// tells whether it acknowledges all that the other end sent, carries whether it
-// has payload.
+// tells whether it acknowledges all that the other end sent, or the SYN where that
+// is unanswered; carries whether it has payload.
 func (p phase) after(flags uint8, from phase, acks, carries bool) phase {
 	end := flags&packet.FIN != 0
 	switch {
+	case p.waiting() && flags&packet.RST != 0 && from == 0,
+		p.waiting() && flags&(packet.SYN|packet.ACK) != packet.SYN && from == 1 && !acks:
+		// An end that remembers an older connection, and how it is told otherwise
+		// (RFC 9293, section 3.5.1).
+		return p
 	case flags&packet.RST != 0:
 		return closed
 	case p.over():

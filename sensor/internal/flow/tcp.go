@@ -30,8 +30,8 @@ type Health struct {
 
 	Retransmitted uint64 // bytes of payload
 	Reset         bool   // the first RST
-	Refused       bool   // which was the first answer to the SYN
-	Unanswered    bool   // there was no answer to the SYN
+	Refused       bool   // the answer to the SYN was a RST
+	Unanswered    bool   // there was no answer to the SYN in time
 }
 
 // health is a Health that waits for its harvest.
@@ -47,8 +47,13 @@ const (
 	noteReset notes = 1 << iota
 	noteRefused
 	noteUnanswered
-	noteOver     // the connection has closed; state.next says when
-	noteAnswered // the first SYN is acknowledged, its SYN+ACK not yet; says nothing to the harvest
+	noteOver // the connection has closed; state.next says when
+
+	// These are no news.
+	hasReset    // a RST was noted
+	hasAnswered // the first SYN was acknowledged, the SYN+ACK not yet
+
+	news = noteReset | noteRefused | noteUnanswered | noteOver
 )
 
 func (m marks) phase() phase { return phase(m >> phaseShift) }
@@ -104,29 +109,26 @@ func follow[K key](t *Table, f *family[K], slot uint32, s *state[K], a *arrival,
 	if !was.over() && h.TCPFlags&packet.RST == 0 {
 		s.sequence(t, slot, o, h, direction)
 	}
-	acks := h.TCPFlags&packet.ACK != 0 && s.next[1-direction] != 0 && int32(h.Ack-s.next[1-direction]) >= 0
+	if h.TCPFlags&packet.RST != 0 && o.notes&hasReset == 0 {
+		o.notes |= noteReset | hasReset
+	}
+	answers := direction == 1 && was.waiting() && s.acknowledgesSYN(o, h)
+	acks := answers || !was.waiting() && s.acknowledges(h, direction)
 	p := was.after(h.TCPFlags, phase(direction), acks, h.PayloadLength > 0)
 	if p == was {
 		return
 	}
-	switch {
-	case was == synSent && elapsed(o.start, a.time) > uint64(answerTime):
+	if was == synSent && elapsed(o.start, a.time) > uint64(answerTime) {
 		o.notes |= noteUnanswered
-	case was == synReceived:
-		if p == established && direction == 0 && o.notes&noteAnswered != 0 {
-			o.ack = microseconds(o.start, a.time)
-		}
-		o.notes &^= noteAnswered
 	}
 	switch {
-	case h.TCPFlags&packet.RST != 0:
-		o.notes |= noteReset
-		if (was == synSent || was == synLate) && direction == 1 {
-			o.notes |= noteRefused
-		}
-	case p == synReceived && was != unphased && s.acknowledgesSYN(o, h):
+	case answers && p == closed:
+		o.notes |= noteRefused
+	case answers && p == synReceived:
 		o.synAck = microseconds(o.start, a.time)
-		o.notes |= noteAnswered
+		o.notes |= hasAnswered
+	case was == synReceived && direction == 0 && p != closed && o.notes&hasAnswered != 0:
+		o.ack = microseconds(o.start, a.time)
 	}
 	move(t, s, o, p)
 	c.due = min(c.due, s.due(o))
@@ -144,8 +146,14 @@ func move[K key](t *Table, s *state[K], o *origin, p phase) {
 // closedAt is when a connection closed that has.
 func (s *state[K]) closedAt() int64 { return int64(s.next[1])<<32 | int64(s.next[0]) }
 
-// acknowledgesSYN tells whether a responder's segment is the SYN+ACK for the
-// SYN that began the flow, and maybe for data with it (RFC 7413).
+// acknowledges tells whether a segment acknowledges all that the other end sent.
+func (s *state[K]) acknowledges(h *packet.Header, direction int) bool {
+	sent := s.next[1-direction]
+	return h.TCPFlags&packet.ACK != 0 && sent != 0 && int32(h.Ack-sent) >= 0
+}
+
+// acknowledgesSYN tells whether a responder's segment acknowledges the SYN that
+// began the flow, and maybe data with it (RFC 7413).
 func (s *state[K]) acknowledgesSYN(o *origin, h *packet.Header) bool {
 	return h.TCPFlags&packet.ACK != 0 && s.marks&markISN != 0 &&
 		int32(h.Ack-o.isn) > 0 && int32(s.next[0]-h.Ack) >= 0
@@ -208,7 +216,7 @@ func lapse[K key](t *Table, s *state[K], o *origin, clock int64) bool {
 	if s.marks.phase().passing() && clock > later(s.last, quietTime) {
 		move(t, s, o, closed)
 	}
-	return o.notes&^noteAnswered != 0
+	return o.notes&news != 0
 }
 
 // giveOut moves what is noted into a record.
@@ -223,7 +231,7 @@ func (o *origin) giveOut(r *Record, m marks, closedAt int64) {
 	case r.Ended && !m.phase().over():
 		r.Over, r.Duration = true, duration(r.Start, r.Last)
 	}
-	o.health = health{notes: o.notes & noteAnswered}
+	o.health = health{notes: o.notes &^ news}
 }
 
 // elapsed is the time between two, 0 where it goes back. It may be longer than
@@ -240,7 +248,8 @@ func duration(from, to int64) int64 { return int64(min(elapsed(from, to), math.M
 // microseconds rounds up, so that a time stays on its side of a histogram's
 // bound. It is at least 1: 0 stands for none.
 func microseconds(from, to int64) uint32 {
-	return uint32(min(max((elapsed(from, to)+999)/1000, 1), math.MaxUint32))
+	ns := elapsed(from, to)
+	return uint32(min(max(ns/1000+min(ns%1000, 1), 1), math.MaxUint32))
 }
 
 // later is a time moved on, but not beyond int64.
