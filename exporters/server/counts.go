@@ -18,6 +18,10 @@ const (
 	accesses
 	value
 	dnsQueries
+	retransmitted
+	resets
+	refused
+	unansweredSYNs
 	numCounters
 
 	none counter = -1
@@ -30,6 +34,7 @@ const (
 	dnsLatency histogramID = iota
 	duration
 	handshake
+	handshakeACK
 	numHistograms
 )
 
@@ -41,7 +46,8 @@ type counts struct {
 
 type histogram struct {
 	buckets []uint64 // not cumulative; nil: nothing was observed
-	sum     uint64   // nanoseconds
+	seconds uint64   // of the sum
+	sum     uint64   // nanoseconds, in addition
 }
 
 func (c *counts) add(d *netmonpb.Counters) {
@@ -53,24 +59,32 @@ func (c *counts) add(d *netmonpb.Counters) {
 	c.n[accesses] += d.Accesses
 	c.n[value] += d.Value
 	c.n[dnsQueries] += d.DnsQueries
-	if d.DnsLatency != nil || d.Duration != nil || d.Handshake != nil {
+	c.n[retransmitted] += d.RetransmittedBytes
+	c.n[resets] += d.Resets
+	c.n[refused] += d.Refused
+	c.n[unansweredSYNs] += d.Unanswered
+	for i, h := range [numHistograms]*netmonpb.Histogram{
+		dnsLatency: d.DnsLatency, duration: d.Duration, handshake: d.Handshake, handshakeACK: d.HandshakeAck,
+	} {
+		if h == nil {
+			continue
+		}
 		if c.histograms == nil {
 			c.histograms = &[numHistograms]histogram{}
 		}
-		c.histograms[dnsLatency].add(d.DnsLatency.GetBuckets(), d.DnsLatency.GetSumNs())
-		c.histograms[duration].add(d.Duration.GetBuckets(), d.Duration.GetSumNs())
-		c.histograms[handshake].add(d.Handshake.GetBuckets(), d.Handshake.GetSumNs())
+		c.histograms[i].add(h.Buckets, h.SumS, h.SumNs)
 	}
 }
 
-func (h *histogram) add(buckets []uint64, sum uint64) {
+func (h *histogram) add(buckets []uint64, seconds, nanoseconds uint64) {
 	if missing := len(buckets) - len(h.buckets); missing > 0 {
 		h.buckets = append(h.buckets, make([]uint64, missing)...)
 	}
 	for i, n := range buckets {
 		h.buckets[i] += n
 	}
-	h.sum += sum
+	h.seconds += seconds
+	h.sum += nanoseconds
 }
 
 func (c *counts) merge(d *counts) {
@@ -84,7 +98,7 @@ func (c *counts) merge(d *counts) {
 		c.histograms = &[numHistograms]histogram{}
 	}
 	for i := range d.histograms {
-		c.histograms[i].add(d.histograms[i].buckets, d.histograms[i].sum)
+		c.histograms[i].add(d.histograms[i].buckets, d.histograms[i].seconds, d.histograms[i].sum)
 	}
 }
 
@@ -100,6 +114,7 @@ func (c *counts) subtract(d *counts) {
 		for j, n := range d.histograms[i].buckets {
 			c.histograms[i].buckets[j] -= n
 		}
+		c.histograms[i].seconds -= d.histograms[i].seconds
 		c.histograms[i].sum -= d.histograms[i].sum
 	}
 }
@@ -111,7 +126,7 @@ func (c *counts) zero() bool {
 	}
 	if c.histograms != nil {
 		for i := range c.histograms {
-			any |= c.histograms[i].sum
+			any |= c.histograms[i].seconds | c.histograms[i].sum
 			for _, n := range c.histograms[i].buckets {
 				any |= n
 			}

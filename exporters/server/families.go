@@ -18,9 +18,15 @@ type family struct {
 	group groupID
 	// The value is the sum of two counters; the second may be none.
 	value, plus counter
-	histogram   histogramID
+	histograms  []observed
 	bounds      bounds
 	help        string
+}
+
+// observed is a histogram with a further label, as `name="value"`; "" for none.
+type observed struct {
+	histogramID
+	label string
 }
 
 // bounds are the upper bounds of a histogram's buckets as the label le shows
@@ -60,14 +66,23 @@ func families() []family {
 		{name: "network_protocol_stats", kind: isUntyped, group: byApplication, value: packetsSent, plus: packetsReceived,
 			help: "IP packets in both directions, by application protocol where it is known, else by IP protocol. Only ever grows."},
 		{name: "network_active_connections", kind: isGauge, group: byState,
-			help: "Connections in the sensor's flow table."},
-		{name: "network_connection_duration_seconds", kind: isHistogram, group: byProtocol, histogram: duration, bounds: lifetime,
-			help: "How long connections lasted that ended."},
-		{name: "network_tcp_handshake_seconds", kind: isHistogram, group: byInterface, histogram: handshake, bounds: latency,
-			help: "Time from a TCP connection's first SYN to its SYN with ACK."},
+			help: "TCP connections by the state of our end, and UDP flows of the last minute, as of the last window."},
+		{name: "network_connection_duration_seconds", kind: isHistogram, group: byProtocol, histograms: []observed{{duration, ""}}, bounds: lifetime,
+			help: "How long connections lasted that are over, first to last packet."},
+		{name: "network_tcp_handshake_seconds", kind: isHistogram, group: byInterface, bounds: latency,
+			histograms: []observed{{handshake, `stage="syn_ack"`}, {handshakeACK, `stage="ack"`}},
+			help:       "Time from a TCP connection's first SYN to the SYN with ACK that answers it, and to the ACK of that."},
+		{name: "network_tcp_retransmitted_bytes_total", kind: isCounter, group: byDirection, value: retransmitted, plus: none,
+			help: "TCP payload that begins below the highest sequence number seen before it, in both directions: sent again, or out of order."},
+		{name: "network_tcp_resets_total", kind: isCounter, group: byDirection, value: resets, plus: none,
+			help: "TCP connections in which a RST was seen."},
+		{name: "network_tcp_refused_total", kind: isCounter, group: byDirection, value: refused, plus: none,
+			help: "TCP connections whose SYN was answered by a RST."},
+		{name: "network_tcp_unanswered_total", kind: isCounter, group: byDirection, value: unansweredSYNs, plus: none,
+			help: "TCP connections whose SYN was not answered within 30 s."},
 		{name: "network_dns_queries_total", kind: isCounter, group: byQuestion, value: dnsQueries, plus: none,
 			help: "DNS queries on port 53, by type and by the response code of the answer."},
-		{name: "network_dns_response_seconds", kind: isHistogram, group: byRcode, histogram: dnsLatency, bounds: latency,
+		{name: "network_dns_response_seconds", kind: isHistogram, group: byRcode, histograms: []observed{{dnsLatency, ""}}, bounds: latency,
 			help: "Time from the first query of a DNS transaction to its answer."},
 		{name: "network_interface_info", kind: isGauge, group: byIdentity,
 			help: "1 for every address of an interface that is captured."},

@@ -136,8 +136,10 @@ func oneOfEach() *netmonpb.Window {
 		}), traffic),
 		rowOf(in(netmonpb.View_VIEW_PROTOCOLS, func(k *netmonpb.Key) { k.Direction, k.Protocol, k.Application = out, 6, "https" }), func(c *netmonpb.Counters) {
 			traffic(c)
-			c.Duration = &netmonpb.Histogram{Buckets: []uint64{0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1}, SumNs: 100_000e9}
+			c.Duration = &netmonpb.Histogram{Buckets: []uint64{0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1}, SumS: 99_999, SumNs: 1e9}
 			c.Handshake = &netmonpb.Histogram{Buckets: []uint64{1, 0, 2}, SumNs: 9e6}
+			c.HandshakeAck = &netmonpb.Histogram{Buckets: []uint64{0, 1, 1}, SumNs: 7e6}
+			c.RetransmittedBytes, c.Resets, c.Refused, c.Unanswered = 1448, 4, 3, 2
 		}),
 		rowOf(in(netmonpb.View_VIEW_PROTOCOLS, func(k *netmonpb.Key) { k.Direction, k.Protocol = inbound, 6 }), traffic),
 		rowOf(in(netmonpb.View_VIEW_PROTOCOLS, func(k *netmonpb.Key) { k.Direction, k.Protocol = out, 1 }), traffic),

@@ -29,6 +29,8 @@ func appendLabels(b []byte, host string, g groupID, k *netmonpb.Key) []byte {
 	case byProtocolSide:
 		label("protocol", sumOr(k, protocolName(k.Protocol)))
 		label("direction", directionName(k.Direction))
+	case byDirection:
+		label("direction", directionName(k.Direction))
 	case byApplication:
 		label("protocol", sumOr(k, applicationName(k)))
 	case byQuestion:

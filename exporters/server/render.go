@@ -92,8 +92,10 @@ func (r *renderer) samples(b []byte, f *family, g *group) []byte {
 		}
 	case isHistogram:
 		for _, s := range g.series {
-			if s.counts.histograms != nil && s.counts.histograms[f.histogram].buckets != nil {
-				b = r.histogram(b, f, s)
+			for _, h := range f.histograms {
+				if s.counts.histograms != nil && s.counts.histograms[h.histogramID].buckets != nil {
+					b = r.histogram(b, f, h, s)
+				}
 			}
 		}
 	default:
@@ -120,9 +122,12 @@ func counters(b []byte, f *family, all []*series) []byte {
 
 // histogram writes cumulative buckets. Observations beyond the bounds known here
 // are in +Inf.
-func (r *renderer) histogram(b []byte, f *family, s *series) []byte {
-	h := &s.counts.histograms[f.histogram]
+func (r *renderer) histogram(b []byte, f *family, which observed, s *series) []byte {
+	h := &s.counts.histograms[which.histogramID]
 	open := s.labels[:len(s.labels)-1]
+	if which.label != "" {
+		open += "," + which.label
+	}
 	bucket := func(le string, n uint64) {
 		b = append(append(append(b, f.name...), "_bucket"...), open...)
 		b = append(append(append(b, `,le="`...), le...), `"} `...)
@@ -142,10 +147,10 @@ func (r *renderer) histogram(b []byte, f *family, s *series) []byte {
 		sum += h.buckets[i]
 	}
 	bucket("+Inf", sum)
-	b = append(append(append(b, f.name...), "_sum"...), s.labels...)
-	b = append(appendFloat(append(b, ' '), float64(h.sum)/1e9), '\n')
-	b = append(append(append(b, f.name...), "_count"...), s.labels...)
-	return append(strconv.AppendUint(append(b, ' '), sum, 10), '\n')
+	b = append(append(append(b, f.name...), "_sum"...), open...)
+	b = append(appendFloat(append(b, "} "...), float64(h.seconds)+float64(h.sum)/1e9), '\n')
+	b = append(append(append(b, f.name...), "_count"...), open...)
+	return append(strconv.AppendUint(append(b, "} "...), sum, 10), '\n')
 }
 
 // appendFloat writes NaN, +Inf and -Inf as both formats want them.

@@ -20,6 +20,7 @@ const (
 	byProtocolSide                // protocol, direction
 	byApplication                 // protocol, the most specific one known
 	byInterface                   // none
+	byDirection                   // direction
 	byQuestion                    // type, rcode
 	byRcode                       // rcode
 	byIdentity                    // ip_address, mac_address
@@ -30,7 +31,7 @@ const (
 )
 
 // maxFeeds is how many groups one row leads to at most.
-const maxFeeds = 4
+const maxFeeds = 5
 
 // target is a group of a sensor.
 type target struct {
@@ -55,6 +56,7 @@ func feeds(k *netmonpb.Key) (to [maxFeeds]target, n int) {
 		add(byProtocolSide)
 		add(byApplication)
 		add(byInterface)
+		add(byDirection)
 	case netmonpb.View_VIEW_DNS:
 		add(byQuestion)
 		add(byRcode)
@@ -126,7 +128,7 @@ func (g *group) at(labels []byte, k *netmonpb.Key) *series {
 		labels: string(labels), group: g, position: len(g.series),
 		view: k.View, iface: strings.Clone(k.Interface), direction: k.Direction,
 	}
-	if reserved(k) || g.id == bySource || g.id == byInterface {
+	if reserved(k) || g.id == bySource || g.id == byInterface || g.id == byDirection {
 		s.sum = &netmonpb.Key{Domain: strings.Clone(k.Domain), NameSource: k.NameSource, Detail: strings.Clone(k.Detail)}
 	}
 	g.owner.series++

@@ -362,7 +362,8 @@ func (l *modelLog) write(rng *rand.Rand) {
 		address.Retired = rng.IntN(4) == 0
 		protocol := rowOf(&netmonpb.Key{View: netmonpb.View_VIEW_PROTOCOLS, Protocol: uint32(i % 3), Application: fmt.Sprint("app", i%2)}, func(c *netmonpb.Counters) {
 			c.BytesSent, c.BytesReceived = n, n
-			c.Handshake = &netmonpb.Histogram{Buckets: []uint64{n, 1}, SumNs: n}
+			c.Handshake = &netmonpb.Histogram{Buckets: []uint64{n, 1}, SumNs: n, SumS: n}
+			c.RetransmittedBytes, c.Resets = n, 1
 		})
 		protocol.Retired = rng.IntN(4) == 0
 		w.Rows = append(w.Rows, domain, address, protocol)

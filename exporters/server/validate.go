@@ -130,8 +130,8 @@ func checkCounters(c *netmonpb.Counters) error {
 		c.DnsQueries|c.DnsResponses|c.RetransmittedBytes|c.Resets|c.Refused|c.Unanswered >= maxDelta {
 		return fmt.Errorf("a counter is not below 2^60")
 	}
-	for _, h := range [...]*netmonpb.Histogram{c.DnsLatency, c.Duration, c.Handshake} {
-		if len(h.GetBuckets()) > maxBuckets || h.GetSumNs() > math.MaxInt64 {
+	for _, h := range [...]*netmonpb.Histogram{c.DnsLatency, c.Duration, c.Handshake, c.HandshakeAck} {
+		if len(h.GetBuckets()) > maxBuckets || h.GetSumNs() > math.MaxInt64 || h.GetSumS() >= maxDelta {
 			return fmt.Errorf("a histogram has more than %d buckets, or its sum is out of range", maxBuckets)
 		}
 		for _, n := range h.GetBuckets() {
