@@ -59,6 +59,7 @@ func parse(text string) (scrape, error) {
 	s := scrape{text, map[string]sample{}}
 	for name, family := range families {
 		for _, m := range family.Metric {
+			name := name
 			labels := map[string]string{}
 			for _, l := range m.Label {
 				labels[l.GetName()] = l.GetValue()
