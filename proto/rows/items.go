@@ -43,6 +43,7 @@ func itemHelp() map[string]string {
 		"named_connections_ratio":   "Share of the connections counted since the sensor's start that have a name; excluded ones are in neither.",
 		"ech_flows_total":           "Flows whose ClientHello carries another or pretends to, by the name they got (detail: outer_name, client_lookup; ordinary: the name is no known cover).",
 		"clients_overflowed_total":  "Flows to encrypted resolvers whose client was not remembered because there were too many.",
+		"active_connections":        "Connections by protocol and state (detail).",
 		"accesses_overflowed_total": "Connections counted as accesses because too many recent ones were remembered.",
 	}
 }
