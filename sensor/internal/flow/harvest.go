@@ -110,13 +110,17 @@ func sweep[K key](t *Table, f *family[K], n uint32, clock int64) {
 	c.due = math.MaxInt64
 	for i := c.live.next(0); i < chunkSlots; i = c.live.next(i + 1) {
 		s, o := &c.states[i], &c.origins[i]
-		if clock > deadline(s.last, s.key.protocol()) {
-			end(t, f, n<<chunkShift|i)
-			continue
+		due := s.due(o)
+		if clock > due {
+			if clock > deadline(s.last, s.key.protocol()) {
+				end(t, f, n<<chunkShift|i)
+				continue
+			}
+			if lapse(t, s, o, clock) {
+				c.touch(i)
+			}
+			due = s.due(o)
 		}
-		if clock > s.due(o) && lapse(t, s, o, clock) {
-			c.touch(i)
-		}
-		c.due = min(c.due, s.due(o))
+		c.due = min(c.due, due)
 	}
 }
