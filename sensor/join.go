@@ -34,17 +34,18 @@ type join struct {
 	views    *view.Set
 	ifaces   func(uint16) string
 
-	publish func(start, end int64, rows []*netmonpb.Row) error // nil: nobody wants windows
-	report  *report                                            // replay's JSON, else nil
-	gauges  func(*view.Set)                                    // adds what others know to the view sensor; may be nil
-	aged    int64                                              // packet time of the book's last ageing
-	closed  int64                                              // end of the newest window
-	window  int64                                              // length of a window
-	ledger  ledger
-	share   share
-	hidden  hidden
-	tables  []flow.Stats // of each shard, as of its last harvest
-	active  active
+	publish  func(start, end int64, rows []*netmonpb.Row) error // nil: nobody wants windows
+	report   *report                                            // what replay prints, else nil
+	evidence *evidence                                          // likewise, for -explain
+	gauges   func(*view.Set)                                    // adds what others know to the view sensor; may be nil
+	aged     int64                                              // packet time of the book's last ageing
+	closed   int64                                              // end of the newest window
+	window   int64                                              // length of a window
+	ledger   ledger
+	share    share
+	hidden   hidden
+	tables   []flow.Stats // of each shard, as of its last harvest
+	active   active
 
 	was    figuresWere
 	births []birth   // scratch
@@ -178,6 +179,7 @@ func (j *join) add(h *harvest, r *flow.Record, first bool) {
 	if j.report != nil {
 		j.report.add(h.shard, r, n)
 	}
+	j.evidence.counted(h.shard, r, n)
 	if j.publish == nil {
 		return
 	}

@@ -20,6 +20,7 @@ type Options struct {
 	Pcap      string // replay this file
 	Shards    int    // of a replay; 0: one
 	Flows     bool   // a replay prints every flow
+	Explain   string // a replay prints why flows have their names
 	Debug     bool
 	LogLevel  string // overrides the configuration where set
 	LogFormat string
@@ -65,7 +66,7 @@ func Main(ctx context.Context, o Options) error {
 		fmt.Fprintf(o.Stdout, "%s: fine\n", o.Config)
 		return nil
 	case o.Pcap != "":
-		r := ReplayOptions{Path: o.Pcap, Shards: o.Shards, Flows: o.Flows, Version: o.Version, Logger: logger}
+		r := ReplayOptions{Path: o.Pcap, Shards: o.Shards, Flows: o.Flows, Explain: o.Explain, Version: o.Version, Logger: logger}
 		if r.Shards <= 0 {
 			r.Shards = 1 // each shard walks the whole file: more of them cost more and gain little
 		}

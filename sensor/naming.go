@@ -50,16 +50,17 @@ func (j *join) name(hs []*harvest) {
 	learned := 0
 	for _, b := range j.births {
 		for learned < len(j.facts) && j.facts[learned].f.Order < b.order {
-			j.book.Learn(j.facts[learned].f, j.facts[learned].h.names.Text)
+			j.learn(j.facts[learned])
 			learned++
 		}
 		n := j.slot(b.h.shard, b.rec.Slot)
 		*n = flowName{generation: b.rec.Generation, reason: noLookup}
 		name, source := j.book.Lookup(b.rec.Initiator, b.rec.Responder)
 		j.set(n, name, source)
+		j.evidence.born(b.h.shard, b.rec, source)
 	}
 	for ; learned < len(j.facts); learned++ {
-		j.book.Learn(j.facts[learned].f, j.facts[learned].h.names.Text)
+		j.learn(j.facts[learned])
 	}
 	for _, h := range hs {
 		for i := range h.names.Covers {
@@ -69,6 +70,11 @@ func (j *join) name(hs []*harvest) {
 	for _, h := range hs {
 		j.own(h)
 	}
+}
+
+func (j *join) learn(f factRef) {
+	j.book.Learn(f.f, f.h.names.Text)
+	j.evidence.learned(f.f, f.h.names.Text, j.book)
 }
 
 // own gives flows the names that they showed, and takes note of what else they
@@ -81,11 +87,14 @@ func (j *join) own(h *harvest) {
 		}
 		n.settled = true
 		name := j.book.Intern(h.names.Text[o.NameStart:o.NameEnd])
-		if !o.ECH || !j.givesWay(n, name, o.Order) {
+		gaveWay := o.ECH && j.givesWay(n, name, o.Order)
+		if !gaveWay {
 			j.set(n, name, o.Source)
 		}
+		j.evidence.own(h.shard, &o, name, gaveWay)
 	}
 	for _, hint := range h.names.Hints {
+		j.evidence.hint(h.shard, &hint)
 		if n := j.slot(h.shard, hint.Slot); n.generation == hint.Generation {
 			n.reason = min(n.reason, hinted(hint.Kind))
 		}

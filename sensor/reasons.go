@@ -63,6 +63,11 @@ func resolves(a names.Application) bool {
 	return a == names.AppDNS || a == names.AppMDNS || a == names.AppLLMNR
 }
 
+// asksElsewhere tells whether a flow is one to an encrypted resolver.
+func (n *flowName) asksElsewhere(r *flow.Record) bool {
+	return n.resolver || r.ResponderPort == portDoT && packet.HasPorts(r.Protocol)
+}
+
 // clients remembers who was lately seen to ask over DoH, DoT or DoQ.
 type clients struct {
 	uses       map[[16]byte]use
@@ -89,7 +94,7 @@ const (
 
 // note looks whether a flow is one to an encrypted resolver.
 func (c *clients) note(r *flow.Record, n *flowName) {
-	if !n.resolver && (r.ResponderPort != portDoT || !packet.HasPorts(r.Protocol)) {
+	if !n.asksElsewhere(r) {
 		return
 	}
 	if r.PacketsSent+r.PacketsReceived == 0 && !r.Born {

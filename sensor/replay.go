@@ -24,6 +24,7 @@ type ReplayOptions struct {
 	Shards  int            // the result does not depend on it
 	Config  *config.Config // its filters hold, and its exporters get the windows; nil: neither
 	Flows   bool           // print every flow, not only the sums
+	Explain string         // print why, not what: a name, an address, a flow, or "undecoded"
 	Version string
 	Logger  hclog.Logger
 }
@@ -33,6 +34,13 @@ type ReplayOptions struct {
 // returns an error without printing anything when the file is no capture;
 // damage further on is logged, and what stood before it is printed.
 func Replay(ctx context.Context, w io.Writer, o ReplayOptions) error {
+	if o.Explain == "undecoded" {
+		return explainUndecoded(w, o.Path)
+	}
+	asked, err := ask(o.Explain)
+	if err != nil {
+		return err
+	}
 	file, err := capture.OpenFile(o.Path, o.Shards, pick(o.Shards))
 	if err != nil {
 		return err
@@ -49,6 +57,9 @@ func Replay(ctx context.Context, w io.Writer, o ReplayOptions) error {
 	p.wait = true
 	p.join.book, p.join.clients.max = names.NewBook(0), 0
 	p.join.report = &report{live: make([][]liveFlow, o.Shards)}
+	if o.Explain != "" {
+		p.join.evidence = newEvidence(nil)
+	}
 	if o.Config != nil {
 		p.check = captureFilter(cfg)
 	}
@@ -73,6 +84,9 @@ func Replay(ctx context.Context, w io.Writer, o ReplayOptions) error {
 	}
 	if damage := file.Damage(); damage != nil {
 		o.Logger.Error("the capture is damaged; what stands before the damage was read", "file", o.Path, "error", damage)
+	}
+	if o.Explain != "" {
+		return p.join.report.explain(w, asked, p.join.evidence, p.join.book.Name)
 	}
 	return p.join.report.write(w, p.join.book.Name, file.Damage(), o.Flows)
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"io"
+	"iter"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -16,8 +17,9 @@ import (
 
 // report adds up a whole capture: what replay prints. It belongs to the join.
 type report struct {
-	flows []reportFlow
-	live  [][]liveFlow // per shard, by slot: where the slot's flow stands in flows
+	flows [][]reportFlow // in chunks: there may be millions, and growing a slice copies them
+	count uint32         // of flows
+	live  [][]liveFlow   // per shard, by slot: where the slot's flow stands in flows
 
 	frames                   [packet.NumReasons]uint64
 	linkBytes, ipBytes       uint64
@@ -29,6 +31,9 @@ type liveFlow struct {
 	generation uint32
 	index      uint32 // into flows, plus 1
 }
+
+// reportChunk is how many flows share an allocation.
+const reportChunk = 4096
 
 // reportFlow is a flow.Record without what only the table needs.
 type reportFlow struct {
@@ -57,14 +62,19 @@ func (p *report) add(shard int, r *flow.Record, n *flowName) {
 	}
 	l := &p.live[shard][r.Slot]
 	if l.index == 0 || l.generation != r.Generation {
-		p.flows = append(p.flows, reportFlow{
+		if p.count%reportChunk == 0 {
+			p.flows = append(p.flows, make([]reportFlow, 0, reportChunk))
+		}
+		last := &p.flows[len(p.flows)-1]
+		*last = append(*last, reportFlow{
 			initiator: r.Initiator, responder: r.Responder,
 			initiatorPort: r.InitiatorPort, responderPort: r.ResponderPort,
 			version: r.Version, protocol: r.Protocol, start: r.Start, order: r.Order,
 		})
-		*l = liveFlow{r.Generation, uint32(len(p.flows))}
+		p.count++
+		*l = liveFlow{r.Generation, p.count}
 	}
-	f := &p.flows[l.index-1]
+	f := &p.flows[(l.index-1)/reportChunk][(l.index-1)%reportChunk]
 	f.name, f.source = n.name, n.source
 	f.sent.add(traffic{r.PacketsSent, r.BytesSent})
 	f.received.add(traffic{r.PacketsReceived, r.BytesReceived})
@@ -176,9 +186,8 @@ func (p *report) write(w io.Writer, name func(names.ID) string, damage error, wi
 	}
 	b.Write(head[:len(head)-len("\n}")])
 	b.WriteString(",\n \"flows\": [")
-	slices.SortFunc(p.flows, func(a, b reportFlow) int { return cmp.Compare(a.order, b.order) })
-	for i := range p.flows {
-		line, err := json.Marshal(p.flows[i].json(name))
+	for i, f := range slices.SortedFunc(p.all(), func(a, b *reportFlow) int { return cmp.Compare(a.order, b.order) }) {
+		line, err := json.Marshal(f.json(name))
 		if err != nil {
 			return err
 		}
@@ -190,6 +199,19 @@ func (p *report) write(w io.Writer, name func(names.ID) string, damage error, wi
 	}
 	b.WriteString("\n ]\n}\n")
 	return b.Flush()
+}
+
+// all yields every flow.
+func (p *report) all() iter.Seq[*reportFlow] {
+	return func(yield func(*reportFlow) bool) {
+		for _, chunk := range p.flows {
+			for i := range chunk {
+				if !yield(&chunk[i]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (f *reportFlow) json(name func(names.ID) string) *flowJSON {
@@ -223,7 +245,7 @@ func (p *report) summary(name func(names.ID) string) *reportJSON {
 		Totals: totalsJSON{
 			IPPackets: p.frames[packet.Decoded], IPBytes: p.ipBytes, LinkBytes: p.linkBytes,
 			NonIP: p.frames[packet.NotIP], Malformed: p.frames[packet.Malformed],
-			Unsupported: p.frames[packet.Unsupported], Flows: uint64(len(p.flows)),
+			Unsupported: p.frames[packet.Unsupported], Flows: uint64(p.count),
 		},
 		Domains: []domainJSON{}, Protocols: []protocolJSON{}, IPs: []ipJSON{},
 		DNS: dnsJSON{p.dnsQueries, p.dnsResponses, map[string]uint64{}},
@@ -236,44 +258,56 @@ func (p *report) summary(name func(names.ID) string) *reportJSON {
 			out.DNS.Rcodes[strconv.Itoa(code)] = n
 		}
 	}
-	domains := map[names.ID]*domainJSON{0: &out.Unattributed}
-	protocols := map[uint8]*protocolJSON{}
-	ips := map[ipKey]*ipJSON{}
-	for i := range p.flows {
-		f := &p.flows[i]
+	var domains []domainJSON // by ID, which are dense
+	var protocols [256]protocolJSON
+	ips := map[ipKey]int{} // where in out.IPs
+	ip := func(a [16]byte, version uint8) *ipJSON {
+		k := ipKey{a, version}
+		i, ok := ips[k]
+		if !ok {
+			i = len(out.IPs)
+			ips[k] = i
+			out.IPs = append(out.IPs, ipJSON{IP: address(a, version)})
+		}
+		return &out.IPs[i]
+	}
+	for f := range p.all() {
 		n := f.connections()
 		out.Totals.Connections += n
 
-		d := entry(domains, f.name)
+		for int(f.name) >= len(domains) {
+			domains = append(domains, domainJSON{})
+		}
+		d := &domains[f.name]
 		d.BytesSent += f.sent.bytes
 		d.BytesReceived += f.received.bytes
 		d.PacketsSent += f.sent.packets
 		d.PacketsReceived += f.received.packets
 		d.Connections += n
 
-		t := entry(protocols, f.protocol)
+		t := &protocols[f.protocol]
 		t.Packets += f.sent.packets + f.received.packets
 		t.IPBytes += f.sent.bytes + f.received.bytes
 		t.Connections += n
 
-		entry(ips, ipKey{f.initiator, f.version}).add(f.sent, f.received)
-		entry(ips, ipKey{f.responder, f.version}).add(f.received, f.sent)
+		ip(f.initiator, f.version).add(f.sent, f.received)
+		ip(f.responder, f.version).add(f.received, f.sent)
 	}
 	for id, d := range domains {
-		if id != 0 {
-			d.Name = name(id)
-			out.Domains = append(out.Domains, *d)
+		switch {
+		case id == 0:
+			out.Unattributed = d
+		case d.PacketsSent+d.PacketsReceived > 0:
+			d.Name = name(names.ID(id))
+			out.Domains = append(out.Domains, d)
 		}
 	}
 	slices.SortFunc(out.Domains, func(a, b domainJSON) int { return cmp.Compare(a.Name, b.Name) })
 	for number, t := range protocols {
-		t.Proto, t.Number = protocolName(number), number
-		out.Protocols = append(out.Protocols, *t)
-	}
-	slices.SortFunc(out.Protocols, func(a, b protocolJSON) int { return cmp.Compare(a.Number, b.Number) })
-	for k, ip := range ips {
-		ip.IP = address(k.address, k.version)
-		out.IPs = append(out.IPs, *ip)
+		if t.Packets > 0 {
+			t.Proto, t.Number = protocolName(uint8(number)), uint8(number)
+			out.Protocols = append(out.Protocols, t)
+		}
 	}
 	slices.SortFunc(out.IPs, func(a, b ipJSON) int { return cmp.Compare(a.IP, b.IP) })
 	return out
@@ -289,15 +323,6 @@ func (ip *ipJSON) add(out, in traffic) {
 	ip.BytesOut += out.bytes
 	ip.PacketsIn += in.packets
 	ip.BytesIn += in.bytes
-}
-
-func entry[K comparable, V any](m map[K]*V, k K) *V {
-	v := m[k]
-	if v == nil {
-		v = new(V)
-		m[k] = v
-	}
-	return v
 }
 
 // address prints an address of a packet of the given IP version: an IPv6 packet

@@ -259,9 +259,11 @@ func (s *shard) harvest(closed int64, final bool) bool {
 		wait = math.MaxInt64 // for a response: no longer
 	}
 	s.observer.Harvest(&h.names, wait)
-	for i := range h.records {
-		if r := &h.records[i]; r.Ended {
-			s.observer.Forget(r.Slot, r.Generation)
+	if !final { // else the observer goes, too
+		for i := range h.records {
+			if r := &h.records[i]; r.Ended {
+				s.observer.Forget(r.Slot, r.Generation)
+			}
 		}
 	}
 	h.counts = append(h.counts[:0], s.counts...)

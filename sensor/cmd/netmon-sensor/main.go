@@ -32,6 +32,7 @@ type flags struct {
 	config, pcap         string
 	shards               int
 	check, debug, noFlow bool
+	explain              string
 	level, format        string
 	version              bool
 }
@@ -48,6 +49,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	set.StringVar(&f.pcap, "pcap", "", "read packets from a pcap or pcapng `file` and print JSON; needs no root")
 	set.IntVar(&f.shards, "shards", 0, "with -pcap: how many shards share the work; the result is the same (0: one)")
 	set.BoolVar(&f.noFlow, "no-flows", false, "with -pcap: print sums only, not every flow")
+	set.StringVar(&f.explain, "explain", "", "with -pcap: print for people why a `NAME`, an IP or a flow (10.0.0.1:5000-192.0.2.1:443) has its name; \"undecoded\": why frames were not counted")
 	set.BoolVar(&f.debug, "debug", false, "show what is opened and why; same as -log-level debug")
 	set.BoolVar(&f.debug, "d", false, "short for -debug")
 	set.StringVar(&f.level, "log-level", "", "trace, debug, info, warn or error; overrides the configuration")
@@ -74,11 +76,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 		set.Usage()
 		return exitUsage
 	}
+	if f.explain != "" && f.pcap == "" {
+		fmt.Fprintln(stderr, "netmon-sensor: -explain needs -pcap FILE")
+		return exitUsage
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return exitCode(stderr, sensor.Main(ctx, sensor.Options{
-		Config: f.config, Check: f.check, Pcap: f.pcap, Shards: f.shards, Flows: !f.noFlow, Debug: f.debug,
+		Config: f.config, Check: f.check, Pcap: f.pcap, Shards: f.shards, Flows: !f.noFlow, Explain: f.explain, Debug: f.debug,
 		LogLevel: f.level, LogFormat: f.format, Version: version, Stdout: stdout, Stderr: stderr,
 	}))
 }

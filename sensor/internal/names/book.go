@@ -203,10 +203,12 @@ func (g *generations[K, V]) get(k K) (V, bool) {
 
 // put sets the value of k and returns how many entries had to be forgotten.
 func (g *generations[K, V]) put(k K, v V) (forgotten uint64) {
-	if _, ok := g.young[k]; !ok && g.half > 0 && len(g.young) >= g.half {
-		delete(g.old, k)
-		forgotten = uint64(len(g.old))
-		g.age()
+	if g.half > 0 && len(g.young) >= g.half {
+		if _, ok := g.young[k]; !ok {
+			delete(g.old, k)
+			forgotten = uint64(len(g.old))
+			g.age()
+		}
 	}
 	delete(g.old, k)
 	g.young[k] = v
