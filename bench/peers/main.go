@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -43,9 +42,8 @@ func peers(sensors []string) []peer {
 		}})
 	}
 	return append(list,
-		peer{name: "softflowd", pkg: "softflowd", command: func(pcap, scratch string) []string {
-			return []string{"softflowd", "-d", "-r", pcap, "-n", "127.0.0.1:9", "-v", "9", "-m", "5000000", "-t", "maxlife=0",
-				"-c", filepath.Join(scratch, "softflowd.ctl"), "-p", filepath.Join(scratch, "softflowd.pid")}
+		peer{name: "softflowd", pkg: "softflowd", idle: 5 * time.Second, command: func(pcap, _ string) []string {
+			return []string{"softflowd", "-d", "-r", pcap, "-n", "127.0.0.1:9", "-v", "9", "-m", "5000000", "-t", "maxlife=0"}
 		}},
 		peer{name: "nfpcapd", pkg: "nfdump", command: func(pcap, scratch string) []string {
 			return []string{"nfpcapd", "-r", pcap, "-w", scratch, "-t", "3600"}

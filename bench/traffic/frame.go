@@ -14,8 +14,7 @@ const (
 	flagACK = 0x10
 
 	clients   = 20_000
-	addresses = 4 // of each domain
-	ethernet  = 14
+	addresses = 4  // of each domain
 	smallest  = 60 // bytes of a frame without its FCS
 )
 
@@ -53,10 +52,17 @@ func (w *writer) packet(s *Scene, k int, f *flow) []byte {
 		w.clientHello(name(f.domain))
 		up, flags, payload = true, flagPSH|flagACK, w.message
 	}
+	seq := &f.seq[0]
 	if !up {
 		client, server = server, client
+		seq = &f.seq[1]
 	}
-	return w.build(f.v6, f.udp, flags, client, server, payload)
+	frame := w.build(f.v6, f.udp, flags, *seq, client, server, payload)
+	*seq += uint32(len(payload))
+	if flags&flagSYN != 0 {
+		*seq++
+	}
+	return frame
 }
 
 // size is the length of a payload.
@@ -69,9 +75,7 @@ func (w *writer) size(s Sizes, f *flow, up bool) int {
 		headers -= 12
 	}
 	switch {
-	case s == Small:
-		return max(0, smallest-ethernet-headers)
-	case s == Full && up:
+	case s == Small, s == Full && up: // acknowledgements; the frame is filled up
 		return 0
 	case s == Full:
 		return 1500 - headers
@@ -110,7 +114,7 @@ func serverAddress(domain int32, n int) uint32 {
 }
 
 // build makes a frame. Checksums are left at 0: nobody here verifies them.
-func (w *writer) build(v6, udp bool, flags byte, src, dst end, payload []byte) []byte {
+func (w *writer) build(v6, udp bool, flags byte, seq uint32, src, dst end, payload []byte) []byte {
 	b := append(w.frame[:0], 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1)
 	protocol, transport := byte(protoTCP), 20
 	if udp {
@@ -135,10 +139,6 @@ func (w *writer) build(v6, udp bool, flags byte, src, dst end, payload []byte) [
 		b = binary.BigEndian.AppendUint16(b, length)
 		b = append(b, 0, 0)
 	} else {
-		seq := uint32(1) // of a SYN; what follows it starts one later
-		if flags&flagSYN == 0 {
-			seq++
-		}
 		b = binary.BigEndian.AppendUint32(b, seq)
 		b = append(b, 0, 0, 0, 1, 0x50, flags, 0xfa, 0, 0, 0, 0, 0)
 	}

@@ -58,8 +58,9 @@ const interval = 10_000
 // flow is what is remembered of one: a million of them are a scene.
 type flow struct {
 	domain         int32
-	sent           uint8 // packets so far, up to 255
-	answer         uint8 // which of the domain's addresses
+	sent           uint8     // packets so far, up to 255
+	answer         uint8     // which of the domain's addresses
+	seq            [2]uint32 // next sequence number, up and down
 	v6, udp        bool
 	dnsFirst, ours bool // ours: starts with a ClientHello
 }
