@@ -20,7 +20,7 @@ TESTEXEC := $(if $(filter 0,$(shell id -u)),,-exec $(CURDIR)/.ci/testexec)
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: compiler ## the sensor and its exporters, in bin/
@@ -61,6 +61,10 @@ fuzz: compiler ## every fuzz target for FUZZTIME=10m each
 .PHONY: bench
 bench: compiler ## time and allocations of everything on the way of a packet
 	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+.PHONY: bench-peers
+bench-peers: build ## CPU per packet beside softflowd, nfpcapd, pmacctd and tshark, where installed
+	go run ./bench/peers
 
 .PHONY: proto
 proto: ## check the wire contract and generate its Go code (installs buf from npm in .cache/)
