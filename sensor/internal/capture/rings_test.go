@@ -310,7 +310,7 @@ func TestLiveLengthsAndTypes(t *testing.T) {
 func TestLiveTags(t *testing.T) {
 	l := newLab(t)
 	l.veth("v1", "v2")
-	r := l.open(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 4 << 20})
+	r := l.open(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 16 << 20})
 	rd := l.read(r)
 	in, out := l.sender("v2"), l.sender("v1")
 	plain := udpFrame(1, "192.0.2.1", "192.0.2.2", 300, 1, nil)
@@ -389,8 +389,8 @@ func TestLiveFanoutModes(t *testing.T) {
 	l := newLab(t)
 	l.veth("v1", "v2")
 	for _, mode := range []string{"hash", "cpu", "queue"} {
-		a := l.open(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 4 << 20, Fanout: mode})
-		b := l.open(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 4 << 20, Fanout: mode})
+		a := l.open(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 16 << 20, Fanout: mode})
+		b := l.open(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 16 << 20, Fanout: mode})
 		readA, readB := l.read(a), l.read(b)
 		in := l.sender("v2")
 		for i := range 100 {
@@ -412,7 +412,7 @@ func TestLiveFilter(t *testing.T) {
 	l.veth("v1", "v2")
 	l.veth("w1", "w2")
 	f := &Filter{IgnorePorts: []PortRange{{9, 9}}, IgnoreNets: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, Protocols: []string{"udp"}}
-	r := l.open(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 4 << 20, Filter: f})
+	r := l.open(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 16 << 20, Filter: f})
 	rd := l.read(r)
 	in, other := l.sender("v2"), l.sender("w2")
 	port := func(p uint16) func(*spec) { return func(s *spec) { s.dport = p } }
@@ -517,7 +517,7 @@ func TestLiveDownAndUp(t *testing.T) {
 func TestLiveDeletedAndMadeAnew(t *testing.T) {
 	l := newLab(t)
 	l.veth("v1", "v2")
-	r := l.open(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 4 << 20, Promiscuous: true})
+	r := l.open(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 16 << 20, Promiscuous: true})
 	rd := l.read(r)
 	l.sender("v2")(udpFrame(1, "192.0.2.1", "192.0.2.2", 100, 1, nil))
 	first := rd.wait(1, marked(1))[0]
@@ -614,7 +614,7 @@ func TestLiveLoopback(t *testing.T) {
 	here, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	l.do(err)
 	defer here.Close()
-	r := l.open(Options{Interfaces: []string{"lo"}, Shards: 2, RingMemory: 4 << 20})
+	r := l.open(Options{Interfaces: []string{"lo"}, Shards: 2, RingMemory: 16 << 20})
 	ignoring := l.open(Options{Interfaces: []string{"lo"}, Shards: 1, RingMemory: 2 << 20, Filter: &Filter{IgnoreLocalhost: true}})
 	rd := l.read(r)
 	l.read(ignoring)
@@ -688,7 +688,7 @@ func TestLiveTunnel(t *testing.T) {
 		missing(t, "tun devices: "+err.Error())
 	}
 	l.up("tun7")
-	r := l.open(Options{Interfaces: []string{"tun7"}, Shards: 2, RingMemory: 4 << 20, Filter: &Filter{IgnorePorts: []PortRange{{77, 77}}}})
+	r := l.open(Options{Interfaces: []string{"tun7"}, Shards: 2, RingMemory: 16 << 20, Filter: &Filter{IgnorePorts: []PortRange{{77, 77}}}})
 	rd := l.read(r)
 	packet := udpFrame(1, "192.0.2.1", "192.0.2.2", 514, 1, nil)[14:]
 	refused := udpFrame(1, "192.0.2.1", "192.0.2.2", 514, 2, func(s *spec) { s.dport = 77 })[14:]
@@ -708,7 +708,7 @@ func TestLiveTunnel(t *testing.T) {
 // A child inherits no packet socket.
 func TestLiveCloseOnExec(t *testing.T) {
 	l := newLab(t)
-	r := l.open(Options{Interfaces: []string{"lo"}, Shards: 2, RingMemory: 4 << 20, Promiscuous: true})
+	r := l.open(Options{Interfaces: []string{"lo"}, Shards: 2, RingMemory: 16 << 20, Promiscuous: true})
 	l.read(r)
 	out, err := exec.Command("ls", "-l", "/proc/self/fd").Output()
 	l.do(err)
@@ -770,7 +770,7 @@ func TestLiveStats(t *testing.T) {
 func TestLiveByLibrary(t *testing.T) {
 	l := newLab(t)
 	l.veth("v1", "v2")
-	r, err := openRings(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 4 << 20}, func(size ringSize) (engine, int, []byte, error) {
+	r, err := openRings(Options{Interfaces: []string{"v1"}, Shards: 2, RingMemory: 16 << 20}, func(size ringSize) (engine, int, []byte, error) {
 		e, _, _, err := openEngine(size)
 		return e, -1, nil, err
 	})
