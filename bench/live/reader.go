@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/netmon-sensor/netmon/bench/measure"
+)
+
+// A reader is a program that captures on the interface under test.
+type reader struct {
+	name   string
+	shards int
+	fanout string
+	snap   string // of the sensor; of ringcount, bytes
+	plain  bool   // ringcount, else the sensor
+}
+
+const (
+	under  = "sink" // the interface under test
+	status = "127.0.0.1:9854"
+
+	// patience is how long a program may take to start, to count what was sent,
+	// and to end.
+	patience = 20 * time.Second
+)
+
+// A running reader.
+type running struct {
+	reader
+	command *exec.Cmd
+	output  *bufio.Reader
+	folder  string
+}
+
+func (r reader) start(sensor, counter string) (*running, error) {
+	folder, err := os.MkdirTemp("", "netmon-live-")
+	if err != nil {
+		return nil, err
+	}
+	p := &running{reader: r, folder: folder}
+	if r.plain {
+		p.command = exec.Command(counter, under, r.snap)
+	} else {
+		config := filepath.Join(folder, "netmon.hcl")
+		text := fmt.Sprintf(`
+sensor { interval = "1s" }
+capture {
+  interfaces = [%q]
+  shards     = %d
+  fanout     = %q
+  snap       = %q
+}
+status { listen = %q }
+`, under, r.shards, r.fanout, r.snap, status)
+		if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+		p.command = exec.Command(sensor, "-config", config, "-log-level", "error")
+		p.command.Stderr = os.Stderr
+	}
+	out, err := p.command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.output = bufio.NewReader(out)
+	if err := p.command.Start(); err != nil {
+		os.RemoveAll(folder)
+		return nil, err
+	}
+	if err := p.ready(); err != nil {
+		p.stop()
+		return nil, fmt.Errorf("%s: %w", r.name, err)
+	}
+	return p, nil
+}
+
+func (p *running) ready() error {
+	if p.plain {
+		_, err := p.output.ReadString('\n')
+		return err
+	}
+	return until(func() bool {
+		r, err := http.Get("http://" + status + "/-/ready")
+		if err != nil {
+			return false
+		}
+		r.Body.Close()
+		return r.StatusCode == http.StatusOK
+	})
+}
+
+// until asks until the answer is yes.
+func until(yes func() bool) error {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if yes() {
+			return nil
+		}
+	}
+	return errors.New("took too long")
+}
+
+func (p *running) cpu() time.Duration { return measure.CPU(p.command.Process.Pid) }
+
+// counted returns how many packets the reader has counted and how many it knows
+// to have been dropped, once the two are still. ringcount says so when it ends.
+func (p *running) counted() (packets, dropped float64, err error) {
+	if p.plain {
+		if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
+			return 0, 0, err
+		}
+		_, err = fmt.Fscanf(p.output, "packets %g bytes %g dropped %g\n", &packets, new(float64), &dropped)
+		return packets, dropped, err
+	}
+	last, still := -1.0, 0
+	err = until(func() bool {
+		packets, dropped, err = scrape()
+		if err != nil || packets+dropped != last {
+			last, still = packets+dropped, 0
+			return false
+		}
+		still++
+		return still > 40 // two windows long
+	})
+	return packets, dropped, err
+}
+
+// scrape adds up the sensor's own metrics.
+func scrape() (packets, dropped float64, err error) {
+	r, err := http.Get("http://" + status + "/metrics")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer r.Body.Close()
+	lines := bufio.NewScanner(io.LimitReader(r.Body, 8<<20))
+	for lines.Scan() {
+		line := lines.Text()
+		value, _ := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+		switch {
+		case strings.HasPrefix(line, "netmon_frames_total{"):
+			packets += value
+		case strings.HasPrefix(line, "netmon_capture_dropped_total{"):
+			dropped += value
+		}
+	}
+	return packets, dropped, lines.Err()
+}
+
+// stop ends the program, by force where it must.
+func (p *running) stop() {
+	p.command.Process.Signal(syscall.SIGTERM)
+	kill := time.AfterFunc(patience, func() { p.command.Process.Kill() })
+	defer kill.Stop()
+	io.Copy(io.Discard, p.output)
+	p.command.Wait()
+	os.RemoveAll(p.folder)
+}
