@@ -9,7 +9,7 @@ import (
 // the join, which tells it what it learns in the order of capture. Without one
 // (nil) the join keeps nothing.
 type evidence struct {
-	wanted  func(address [16]byte) bool // flows and answers of other addresses are not asked for; nil: all are
+	wanted  func(address [16]byte) bool // of one end of the flows asked about; nil: any
 	answers []answer                    // in order
 	flows   map[uint64]*clue            // by the flow's first frame
 	live    map[liveKey]uint64          // first frames of live flows
@@ -64,10 +64,10 @@ func newEvidence(wanted func([16]byte) bool) *evidence {
 
 // learned notes a fact that the book has learned.
 func (e *evidence) learned(f *names.Fact, text []byte, book *names.Book) {
-	switch {
-	case e == nil, e.wanted != nil && !e.wanted(f.Address):
+	if e == nil {
 		return
-	case len(e.answers) >= e.limit:
+	}
+	if len(e.answers) >= e.limit {
 		e.answersBeyond++
 		return
 	}

@@ -2,11 +2,10 @@ package sensor
 
 import (
 	"bufio"
-	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,239 +14,149 @@ import (
 	"github.com/netmon-sensor/netmon/sensor/internal/packet"
 )
 
-// maxAnswersShown bounds how many answers -explain lists for one question.
-const maxAnswersShown = 20
+// explainFrames is what -explain is given to list the frames not decoded.
+const explainFrames = "undecoded"
 
-// explanation prints, for people, why flows have the names they have.
-type explanation struct {
-	*bufio.Writer
-	evidence *evidence
-	name     func(names.ID) string
-	wants    question
+// query is what -explain asks for: the flows of a name, of an address, or between
+// two ends. The zero query is everything.
+type query struct {
+	text     string
+	name     *names.Patterns // a name and all below it
+	address  [16]byte        // an address of either end, where isAddress
+	ends     [2]end          // both ends in any order, where isFlow
+	protocol int             // likewise; -1: any
+
+	isAddress, isFlow bool
 }
 
-// A question is what -explain is asked about: a name, an address, or the ends of
-// a flow.
-type question struct {
-	text     string // as asked; a name in its normal form
-	address  netip.Addr
-	protocol string           // of a flow, "" for any
-	ends     []netip.AddrPort // two, of a flow
+// end is one end of a flow.
+type end struct {
+	address [16]byte
+	port    int // -1: any
 }
 
-// ask reads NAME, IP or FLOW ("tcp/10.0.0.1:5000-192.0.2.1:443", the protocol
-// may be left out).
-func ask(text string) (question, error) {
-	q := question{text: strings.TrimSuffix(strings.ToLower(text), ".")}
-	if a, err := netip.ParseAddr(text); err == nil {
-		q.address = a
+// newQuery reads NAME, IP or FLOW.
+func newQuery(text string) (*query, error) {
+	q := &query{text: text, protocol: -1}
+	if a, ok := parseEnd(text); ok && a.port < 0 {
+		q.address, q.isAddress = a.address, true
 		return q, nil
 	}
-	flow := text
-	if protocol, rest, ok := strings.Cut(text, "/"); ok {
-		q.protocol, flow = strings.ToLower(protocol), rest
-	}
-	if from, to, ok := strings.Cut(flow, "-"); ok && (strings.Contains(from, ":") || q.protocol != "") {
-		for _, end := range []string{from, to} {
-			a, err := netip.ParseAddrPort(end)
-			if err != nil {
-				return q, fmt.Errorf("%w: -explain %q: %q is no address with a port; write 10.0.0.1:5000-192.0.2.1:443", ErrConfig, text, end)
+	rest := text
+	if protocol, after, ok := strings.Cut(text, "/"); ok {
+		rest = after
+		for n := range 256 {
+			if protocolName(uint8(n)) == protocol || fmt.Sprint(n) == protocol {
+				q.protocol = n
 			}
-			q.ends = append(q.ends, a)
 		}
+		if q.protocol < 0 {
+			return nil, fmt.Errorf("%w: -explain %s: no IP protocol is called %q", ErrConfig, text, protocol)
+		}
+	}
+	if one, other, ok := strings.Cut(rest, "-"); ok {
+		a, okA := parseEnd(one)
+		b, okB := parseEnd(other)
+		if okA && okB {
+			q.ends, q.isFlow = [2]end{a, b}, true
+			return q, nil
+		}
+	}
+	var err error
+	if q.name, err = names.NewPatterns([]string{"." + text}); err != nil || q.protocol >= 0 {
+		return nil, fmt.Errorf("%w: -explain %q is no domain name, IP address, flow such as tcp/10.0.0.1:5000-192.0.2.1:443, or %q",
+			ErrConfig, text, explainFrames)
 	}
 	return q, nil
 }
 
-func (q *question) matches(f *reportFlow, name string) bool {
-	a, b := netip.AddrFrom16(f.initiator).Unmap(), netip.AddrFrom16(f.responder).Unmap()
+func parseEnd(s string) (end, bool) {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return end{ap.Addr().WithZone("").As16(), int(ap.Port())}, true
+	}
+	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	return end{a.WithZone("").As16(), -1}, err == nil
+}
+
+// wanted returns at which addresses flows have evidence to be kept, nil for all:
+// which flows have a name is known only at the end.
+func (q *query) wanted() func([16]byte) bool {
 	switch {
-	case q.address.IsValid():
-		return a == q.address.Unmap() || b == q.address.Unmap()
-	case q.ends != nil:
-		from, to := netip.AddrPortFrom(a, f.initiatorPort), netip.AddrPortFrom(b, f.responderPort)
-		return (q.protocol == "" || q.protocol == protocolName(f.protocol)) &&
-			(from == q.ends[0] && to == q.ends[1] || from == q.ends[1] && to == q.ends[0])
+	case q.isAddress:
+		return func(a [16]byte) bool { return a == q.address }
+	case q.isFlow:
+		return func(a [16]byte) bool { return a == q.ends[0].address || a == q.ends[1].address }
 	}
-	return q.below(name)
+	return nil
 }
 
-// below tells whether name is the one asked about, or below it.
-func (q *question) below(name string) bool {
-	return name == q.text || strings.HasSuffix(name, "."+q.text)
-}
-
-// explain prints a paragraph for each flow that the question means, then the
-// answers that speak of its name or address.
-func (p *report) explain(w io.Writer, q question, e *evidence, name func(names.ID) string) error {
-	x := &explanation{bufio.NewWriter(w), e, name, q}
-	flows := 0
-	for _, f := range slices.SortedFunc(p.all(), func(a, b *reportFlow) int { return cmp.Compare(a.order, b.order) }) {
-		if q.matches(f, name(f.name)) {
-			flows++
-			x.flow(f)
-		}
-	}
-	if flows == 0 {
-		fmt.Fprintf(x, "no flow matches %s\n\n", q.text)
-	}
-	if q.ends == nil {
-		x.answers()
-	}
-	if e.flowsBeyond > 0 || e.answersBeyond > 0 {
-		fmt.Fprintf(x, "evidence of %d flows and %d answers more was not kept\n", e.flowsBeyond, e.answersBeyond)
-	}
-	return x.Flush()
-}
-
-// flow prints what one flow is, what it is called, and why.
-func (x *explanation) flow(f *reportFlow) {
-	fmt.Fprintf(x, "%s %s -> %s, first frame %d at %s\n", protocolName(f.protocol),
-		end(f.initiator, f.initiatorPort, f), end(f.responder, f.responderPort, f), f.order, stamp(f.start))
-	fmt.Fprintf(x, "  sent %d bytes in %d packets, received %d in %d\n", f.sent.bytes, f.sent.packets, f.received.bytes, f.received.packets)
-	c := x.evidence.flows[f.order]
-	if f.name != 0 {
-		fmt.Fprintf(x, "  name %s, source %s\n", x.name(f.name), sourceName(f.source))
-	} else {
-		fmt.Fprintf(x, "  no name, source none")
-		if c != nil {
-			fmt.Fprintf(x, ": %s", c.reason)
-		}
-		x.WriteByte('\n')
-	}
-	if c != nil {
-		x.clues(f, c)
-	}
-	x.WriteByte('\n')
-}
-
-func (x *explanation) clues(f *reportFlow, c *clue) {
-	if c.own != 0 {
-		fmt.Fprintf(x, "  %s said %s in frame %d", ownEvidence(c.source), x.name(c.own), c.frame)
-		if c.gaveWay {
-			x.WriteString(", a cover name of encrypted ClientHellos: what the client looked up comes first")
-		}
-		x.WriteByte('\n')
-	}
-	if c.answer != 0 {
-		a := &x.evidence.answers[c.answer-1]
-		fmt.Fprintf(x, "  %s\n", x.answer(a))
-		if c.own != 0 && !c.gaveWay && a.name != f.name {
-			fmt.Fprintf(x, "    not %s: a name in the flow's own bytes comes first\n", x.name(a.name))
-		}
-	}
-	for k := names.AddressLiteral; k <= names.ParserLimit; k++ {
-		if c.hinted(k) && f.name == 0 {
-			fmt.Fprintf(x, "  seen in its first bytes: %s\n", k)
-		}
-	}
-	shown := 0
-	for i := range x.evidence.answers {
-		a := &x.evidence.answers[i]
-		if a.address != f.responder || uint32(i+1) == c.answer || a.name == f.name {
-			continue
-		}
-		if shown++; shown > maxAnswersShown {
-			x.WriteString("  and more answers for its address\n")
-			break
-		}
-		fmt.Fprintf(x, "  not %s: %s %s\n", x.name(a.name), x.answer(a), x.whyNot(f, a))
-	}
-}
-
-// whyNot says why an answer for the responder's address does not name the flow.
-func (x *explanation) whyNot(f *reportFlow, a *answer) string {
+func (q *query) matches(f *reportFlow, name string) bool {
 	switch {
-	case a.order >= f.order:
-		return "came after the first packet"
-	case f.source == names.SNI || f.source == names.HTTPHost || f.source == names.QUICSNI:
-		return "gives way to the flow's own name"
-	case !a.everyone && a.client != f.initiator:
-		return "was for another client"
+	case q.isAddress:
+		return f.initiator == q.address || f.responder == q.address
+	case q.isFlow:
+		return (q.protocol < 0 || q.protocol == int(f.protocol)) &&
+			(q.ends[0].is(f.initiator, f.initiatorPort) && q.ends[1].is(f.responder, f.responderPort) ||
+				q.ends[1].is(f.initiator, f.initiatorPort) && q.ends[0].is(f.responder, f.responderPort))
+	case q.name != nil:
+		return q.name.Match(name)
 	}
-	return "is older than the one that counts"
+	return true
 }
 
-// answers lists what DNS said of the name or address asked about.
-func (x *explanation) answers() {
-	shown, beyond := 0, 0
-	for i := range x.evidence.answers {
-		a := &x.evidence.answers[i]
-		if x.wants.address.IsValid() && netip.AddrFrom16(a.address).Unmap() != x.wants.address.Unmap() ||
-			!x.wants.address.IsValid() && !x.wants.below(x.name(a.name)) {
-			continue
-		}
-		if shown++; shown > maxAnswersShown {
-			beyond++
-			continue
-		}
-		fmt.Fprintln(x, x.answer(a))
-	}
-	switch {
-	case shown == 0:
-		fmt.Fprintf(x, "no answer speaks of %s\n", x.wants.text)
-	case beyond > 0:
-		fmt.Fprintf(x, "and %d more\n", beyond)
-	}
+func (e end) is(address [16]byte, port uint16) bool {
+	return e.address == address && (e.port < 0 || e.port == int(port))
 }
 
-// answer says which answer it was, when, to whom and by which record.
-func (x *explanation) answer(a *answer) string {
-	record, owner, asked := "AAAA", a.name, ""
-	ip := netip.AddrFrom16(a.address).Unmap()
-	if ip.Is4() {
-		record = "A"
+// matchesAnswer tells whether an answer is evidence of its own: one for the
+// address, or one that carried the name.
+func (q *query) matchesAnswer(a *answer, name, owner string) bool {
+	if q.isAddress {
+		return a.address == q.address
 	}
-	if a.owner != 0 && a.owner != a.name {
-		owner, asked = a.owner, fmt.Sprintf(" (asked as %s)", x.name(a.name))
-	}
-	to := "everyone"
-	if !a.everyone {
-		to = netip.AddrFrom16(a.client).Unmap().String()
-	}
-	return fmt.Sprintf("answer in frame %d at %s to %s: %s %s %s%s", a.order, stamp(a.time), to, x.name(owner), record, ip, asked)
+	return q.name.Match(name) || owner != "" && q.name.Match(owner)
 }
 
-func ownEvidence(s names.Source) string {
-	switch s {
-	case names.SNI:
-		return "its TLS ClientHello"
-	case names.HTTPHost:
-		return "its HTTP Host header"
-	}
-	return "its QUIC Initial"
-}
-
-func end(a [16]byte, port uint16, f *reportFlow) string {
-	if !packet.HasPorts(f.protocol) {
-		return address(a, f.version)
-	}
-	return netip.AddrPortFrom(netip.AddrFrom16(a).Unmap(), port).String()
-}
-
-func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
-
-// explainUndecoded prints a line for each frame of a capture that is no IP packet.
-func explainUndecoded(w io.Writer, path string) error {
-	file, err := capture.OpenFile(path, 1, nil)
+// explainUndecoded prints a line for each frame that no flow holds.
+func explainUndecoded(ctx context.Context, out io.Writer, o ReplayOptions) error {
+	file, err := capture.OpenFile(o.Path, 1, nil)
 	if err != nil {
 		return err
 	}
 	src := file.Sources()[0]
 	defer src.Close()
-	b := bufio.NewWriter(w)
-	for {
+	w := bufio.NewWriter(out)
+	var h packet.Header
+	found := false
+	for ctx.Err() == nil {
 		block, err := src.Next()
-		if err != nil { // the end
-			return b.Flush()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
 		}
 		for i := range block {
-			var h packet.Header
 			p := &block[i]
-			link := packet.Link(p.Link)
-			if h.Decode(link, p.Data, p.Length) != packet.Decoded {
-				fmt.Fprintf(b, "frame %d at %s, link type %d, %d bytes: %s\n", p.Order, stamp(p.Time), p.Link, p.Length, packet.Explain(link, p.Data, p.Length))
+			reason := h.Decode(packet.Link(p.Link), p.Data, p.Length)
+			if reason == packet.Decoded {
+				continue
 			}
+			found = true
+			length := fmt.Sprintf("%d bytes", p.Length)
+			if uint32(len(p.Data)) < p.Length {
+				length += fmt.Sprintf(" (%d captured)", len(p.Data))
+			}
+			fmt.Fprintf(w, "frame %d at %s, link type %d, %s: %v, %s\n",
+				p.Order, stamp(p.Time), p.Link, length, reason, packet.Explain(packet.Link(p.Link), p.Data, p.Length))
 		}
 	}
+	if !found {
+		fmt.Fprintln(w, "every frame was decoded")
+	}
+	logDamage(file, o)
+	return w.Flush()
 }
+
+// stamp prints a packet's time in UTC, RFC 3339 with milliseconds.
+func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -24,7 +24,7 @@ type ReplayOptions struct {
 	Shards  int            // the result does not depend on it
 	Config  *config.Config // its filters hold, and its exporters get the windows; nil: neither
 	Flows   bool           // print every flow, not only the sums
-	Explain string         // print why, not what: a name, an address, a flow, or "undecoded"
+	Explain string         // print why, not what: of a name, an address or a flow, or "undecoded"
 	Version string
 	Logger  hclog.Logger
 }
@@ -34,12 +34,16 @@ type ReplayOptions struct {
 // returns an error without printing anything when the file is no capture;
 // damage further on is logged, and what stood before it is printed.
 func Replay(ctx context.Context, w io.Writer, o ReplayOptions) error {
-	if o.Explain == "undecoded" {
-		return explainUndecoded(w, o.Path)
-	}
-	asked, err := ask(o.Explain)
-	if err != nil {
-		return err
+	var asked *query
+	switch o.Explain {
+	case "":
+	case explainFrames:
+		return explainUndecoded(ctx, w, o)
+	default:
+		var err error
+		if asked, err = newQuery(o.Explain); err != nil {
+			return err
+		}
 	}
 	file, err := capture.OpenFile(o.Path, o.Shards, pick(o.Shards))
 	if err != nil {
@@ -57,8 +61,8 @@ func Replay(ctx context.Context, w io.Writer, o ReplayOptions) error {
 	p.wait = true
 	p.join.book, p.join.clients.max = names.NewBook(0), 0
 	p.join.report = &report{live: make([][]liveFlow, o.Shards)}
-	if o.Explain != "" {
-		p.join.evidence = newEvidence(nil)
+	if asked != nil {
+		p.join.evidence = newEvidence(asked.wanted())
 	}
 	if o.Config != nil {
 		p.check = captureFilter(cfg)
@@ -82,19 +86,23 @@ func Replay(ctx context.Context, w io.Writer, o ReplayOptions) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("replay of %s was interrupted", o.Path)
 	}
-	if damage := file.Damage(); damage != nil {
-		o.Logger.Error("the capture is damaged; what stands before the damage was read", "file", o.Path, "error", damage)
-	}
-	if o.Explain != "" {
-		return p.join.report.explain(w, asked, p.join.evidence, p.join.book.Name)
+	logDamage(file, o)
+	if asked != nil {
+		return explain(w, asked, p.join)
 	}
 	return p.join.report.write(w, p.join.book.Name, file.Damage(), o.Flows)
 }
 
+func logDamage(file *capture.File, o ReplayOptions) {
+	if damage := file.Damage(); damage != nil {
+		o.Logger.Error("the capture is damaged; what stands before the damage was read", "file", o.Path, "error", damage)
+	}
+}
+
 // exportTo sends the windows of a replay to the exporters of the config, if
-// there is one. The function it returns waits until they have them all.
+// there is one and what is asked for is not an explanation. The function it returns waits until they have them all.
 func (p *pipeline) exportTo(ctx context.Context, o ReplayOptions) (func() error, error) {
-	if o.Config == nil {
+	if o.Config == nil || o.Explain != "" {
 		return func() error { return nil }, nil
 	}
 	sinks, log, err := openSinks(o.Config, o.Version, o.Logger)
