@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 
 	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 	"github.com/netmon-sensor/netmon/sensor/internal/flow"
@@ -249,10 +248,6 @@ func (s *shard) harvest(closed int64, final bool) bool {
 		}
 	}
 	h.shard, h.closed, h.final = s.id, closed, final
-	if final {
-		t := s.flows.Stats()
-		h.records = slices.Grow(h.records[:0], t.Flows+t.Waiting) // all at once: appending copies them again and again
-	}
 	h.records = s.flows.Harvest(h.records[:0], closed, final)
 	wait := closed
 	if final {

@@ -42,3 +42,10 @@ func (b *bitset) next(i uint32) uint32 {
 }
 
 func (b *bitset) empty() bool { return b.summary == 0 }
+
+func (b *bitset) count() (n int) {
+	for _, w := range b.words {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}

@@ -1,6 +1,9 @@
 package flow
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Harvest appends to dst one record for every flow that began since the last
 // harvest or has counters to give out, and returns it. clock is the packet time
@@ -12,6 +15,9 @@ import "math"
 // their slots, and those of chunks in which a flow can have become idle.
 func (t *Table) Harvest(dst []Record, clock int64, flush bool) []Record {
 	t.stats.HeldPackets, t.stats.HeldBytes = 0, 0
+	// In one step: a million records that grow by appending are copied again and
+	// again, and the collector, which cannot interrupt a copy, spins meanwhile.
+	dst = slices.Grow(dst, t.changed(flush))
 	for n := range t.numbers.count {
 		switch slot := n << chunkShift; {
 		case t.v4.has(slot):
@@ -26,6 +32,15 @@ func (t *Table) Harvest(dst []Record, clock int64, flush bool) []Record {
 		clear(t.active)
 	}
 	return dst
+}
+
+// changed is how many records a harvest gives out, but for flows that were held or
+// have become idle.
+func (t *Table) changed(flush bool) (n int) {
+	if flush {
+		return t.Len() + t.waiting
+	}
+	return t.v4.changed() + t.v6.changed()
 }
 
 // harvest appends the records of chunk n.

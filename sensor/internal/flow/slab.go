@@ -193,6 +193,16 @@ func (f *family[K]) shrink(n uint32, numbers *chunkNumbers) {
 	numbers.free = append(numbers.free, n)
 }
 
+// changed is how many flows have something to say.
+func (f *family[K]) changed() (n int) {
+	for _, c := range f.chunks {
+		if c != nil {
+			n += c.dirty.count()
+		}
+	}
+	return n
+}
+
 // bytes is what the family occupies.
 func (f *family[K]) bytes() int {
 	n := f.index.bytes() + 8*len(f.chunks)
