@@ -66,6 +66,10 @@ bench: compiler ## time and allocations of everything on the way of a packet
 bench-peers: build ## CPU per packet beside softflowd, nfpcapd, pmacctd and tshark, where installed
 	go run ./bench/peers
 
+.PHONY: bench-live
+bench-live: build ## loss and CPU of live capture beside a program that only counts (root)
+	go run ./bench/live
+
 .PHONY: proto
 proto: ## check the wire contract and generate its Go code (installs buf from npm in .cache/)
 	@mkdir -p $(CACHE)/bin

@@ -51,10 +51,11 @@ func Run(ctx context.Context, cmd *exec.Cmd, limit, idle time.Duration) (Usage, 
 		case <-ctx.Done():
 		case <-tick.C:
 		}
-		now := time.Now()
-		if n := CPU(pid); n > used {
-			rest, used = now, n
+		now, n := time.Now(), CPU(pid)
+		if n-used > time.Millisecond { // timers of its own are rest
+			rest = now
 		}
+		used = max(used, n)
 		switch {
 		case ctx.Err() != nil || now.Sub(begin) > limit:
 			syscall.Kill(-pid, syscall.SIGKILL)
