@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/netip"
@@ -103,10 +105,10 @@ type (
 	reportJSON struct {
 		Schema       string         `json:"schema"`
 		Totals       totalsJSON     `json:"totals"`
-		Domains      []domainJSON   `json:"domains"`
+		Domains      []domainJSON   `json:"-"` // written line by line
 		Unattributed domainJSON     `json:"unattributed"`
 		Protocols    []protocolJSON `json:"protocols"`
-		IPs          []ipJSON       `json:"ips"`
+		IPs          []ipJSON       `json:"-"` // likewise
 		DNS          dnsJSON        `json:"dns"`
 		Capture      captureJSON    `json:"capture"`
 	}
@@ -180,25 +182,38 @@ func (p *report) write(w io.Writer, name func(names.ID) string, damage error, wi
 		return err
 	}
 	b := bufio.NewWriterSize(w, 1<<16)
-	if !withFlows {
-		b.Write(append(head, '\n'))
-		return b.Flush()
-	}
 	b.Write(head[:len(head)-len("\n}")])
-	b.WriteString(",\n \"flows\": [")
-	for i, f := range slices.SortedFunc(p.all(), func(a, b *reportFlow) int { return cmp.Compare(a.order, b.order) }) {
-		line, err := json.Marshal(f.json(name))
+	err = errors.Join(lines(b, "domains", slices.Values(out.Domains)), lines(b, "ips", slices.Values(out.IPs)))
+	if withFlows {
+		sorted := slices.SortedFunc(p.all(), func(a, b *reportFlow) int { return cmp.Compare(a.order, b.order) })
+		err = errors.Join(err, lines(b, "flows", func(yield func(*flowJSON) bool) {
+			for _, f := range sorted {
+				if !yield(f.json(name)) {
+					return
+				}
+			}
+		}))
+	}
+	b.WriteString("\n}\n")
+	return errors.Join(err, b.Flush())
+}
+
+// lines adds a list to an object that is being written, an entry on each line.
+// There may be millions: none of them waits in memory for the others.
+func lines[T any](b *bufio.Writer, name string, list iter.Seq[T]) error {
+	fmt.Fprintf(b, ",\n %q: [", name)
+	separator := "\n  "
+	for v := range list {
+		line, err := json.Marshal(v)
 		if err != nil {
 			return err
 		}
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString("\n  ")
+		b.WriteString(separator)
 		b.Write(line)
+		separator = ",\n  "
 	}
-	b.WriteString("\n ]\n}\n")
-	return b.Flush()
+	b.WriteString("\n ]")
+	return nil
 }
 
 // all yields every flow.
