@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 )
 
 // envelope is the body of every answer that is an error.
@@ -24,6 +26,9 @@ func (s *service) fail(w http.ResponseWriter, err error) {
 		r = refuse(codeInternal, "internal error, see the server's log")
 	}
 	var e envelope
+	if r.after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((r.after+time.Second-1)/time.Second)))
+	}
 	e.Error.Code, e.Error.Message, e.Error.Expected = r.code, r.message, r.expected
 	s.answer(w, statusOf(r.code), e)
 }
@@ -42,6 +47,8 @@ func statusOf(c code) int {
 		return http.StatusNotFound
 	case codeMethodNotAllowed:
 		return http.StatusMethodNotAllowed
+	case codeUnavailable:
+		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
 }

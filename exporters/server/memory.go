@@ -43,11 +43,22 @@ func (m *memory) ready() error { return nil }
 
 func (m *memory) close() error { return nil }
 
-// sweep forgets the sensors that have been silent for too long.
-func (m *memory) sweep() (forgotten []string) {
+func (m *memory) remove(_ context.Context, id string) (known bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.state.sweep()
+	return m.state.remove(id), nil
+}
+
+func (m *memory) heartbeat(_ context.Context, id string, about []byte) (known bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.heartbeat(id, about), nil
+}
+
+func (m *memory) sweep(context.Context) (forgotten []string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.sweep(), nil
 }
 
 // apply is store.apply.

@@ -148,10 +148,6 @@ func (s *service) notReady() []string {
 
 // sweep forgets silent sensors until ctx ends.
 func (s *service) sweep(ctx context.Context, every time.Duration) {
-	forgetter, ok := s.store.(interface{ sweep() []string })
-	if !ok {
-		return
-	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -159,8 +155,12 @@ func (s *service) sweep(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			for _, id := range forgetter.sweep() {
+			forgotten, err := s.store.sweep(ctx)
+			for _, id := range forgotten {
 				s.logger.Info("sensor is forgotten", "sensor", id, "silent_for", s.config.ForgetAfter)
+			}
+			if err != nil && ctx.Err() == nil {
+				s.logger.Debug("cannot look for silent sensors", "error", err) // readiness says why
 			}
 		}
 	}

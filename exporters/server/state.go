@@ -45,6 +45,7 @@ type sensor struct {
 	series int               // in all groups and items
 	items  map[string]*group // the view `sensor`, by item
 	seen   time.Time
+	about  []byte // what it said of itself in its last heartbeat
 }
 
 // log is the effect of windows 1..watermark.
@@ -154,7 +155,36 @@ func (s *state) empty(l *log) {
 	clear(l.bytes)
 }
 
-// sweep forgets the sensors that were not heard of for too long.
+// remove is store.remove.
+func (s *state) remove(id string) (known bool) {
+	i, known := slices.BinarySearchFunc(s.sensors, id, (*sensor).compare)
+	if known {
+		s.free(s.sensors[i])
+		s.sensors = slices.Delete(s.sensors, i, i+1)
+	}
+	return known
+}
+
+// free gives back the rows of a sensor that is forgotten.
+func (s *state) free(sensor *sensor) {
+	for _, l := range sensor.logs {
+		s.rows -= len(l.rows)
+	}
+}
+
+// heartbeat is store.heartbeat.
+func (s *state) heartbeat(id string, about []byte) (known bool) {
+	i, known := slices.BinarySearchFunc(s.sensors, id, (*sensor).compare)
+	if known {
+		s.sensors[i].seen = s.now()
+		if about != nil {
+			s.sensors[i].about = slices.Clone(about)
+		}
+	}
+	return known
+}
+
+// sweep is store.sweep.
 func (s *state) sweep() (forgotten []string) {
 	if s.limits.forgetAfter == 0 {
 		return nil
@@ -164,9 +194,7 @@ func (s *state) sweep() (forgotten []string) {
 		if !sensor.seen.Before(limit) {
 			return false
 		}
-		for _, l := range sensor.logs {
-			s.rows -= len(l.rows)
-		}
+		s.free(sensor)
 		forgotten = append(forgotten, sensor.id)
 		return true
 	})

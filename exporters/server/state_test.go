@@ -219,14 +219,44 @@ func TestSensorsAreBoundedAndForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	now = now.Add(20 * time.Minute)
-	if got := m.sweep(); len(got) != 1 || got[0] != "h0" {
-		t.Errorf("forgotten: %v", got)
+	if got, err := m.sweep(t.Context()); err != nil || len(got) != 1 || got[0] != "h0" {
+		t.Errorf("forgotten: %v %v", got, err)
 	}
 	if _, err := m.apply(t.Context(), next("h0", aLog, 2, chainOf(aLog, 1))); codeOf(err) != codeUnknownLog {
 		t.Errorf("a forgotten sensor: %v", err)
 	}
 	if m.state.rows != 1 {
 		t.Errorf("%d rows are left, want 1", m.state.rows)
+	}
+}
+
+func TestRemoveAndHeartbeat(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	m := newMemory(limits{sensors: 2, rowsPerSensor: 100, rows: 1000}, func() time.Time { return now })
+	if _, err := m.apply(t.Context(), next("a", aLog, 1, nil, domainRow("a.test", 1, 1))); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Minute)
+	for id, want := range map[string]bool{"a": true, "b": false} {
+		if known, err := m.heartbeat(t.Context(), id, []byte("it")); err != nil || known != want {
+			t.Errorf("heartbeat of %s: %v %v", id, known, err)
+		}
+	}
+	m.read(func(s *state) {
+		if len(s.sensors) != 1 || !s.sensors[0].seen.Equal(now) || string(s.sensors[0].about) != "it" {
+			t.Errorf("after the heartbeat: %+v", s.sensors)
+		}
+	})
+	for _, want := range []bool{true, false} {
+		if known, err := m.remove(t.Context(), "a"); err != nil || known != want {
+			t.Errorf("remove: %v %v, want %v", known, err, want)
+		}
+	}
+	if len(m.state.sensors) != 0 || m.state.rows != 0 {
+		t.Errorf("%d sensors and %d rows are left", len(m.state.sensors), m.state.rows)
+	}
+	if _, err := m.apply(t.Context(), next("a", aLog, 2, chainOf(aLog, 1))); codeOf(err) != codeUnknownLog {
+		t.Errorf("a removed sensor: %v", err)
 	}
 }
 

@@ -20,6 +20,19 @@ type store interface {
 	// snapshot is newer.
 	install(ctx context.Context, s *netmonpb.Snapshot) (ack, error)
 
+	// remove forgets a sensor, its logs and its series, in one step, and tells
+	// whether it was known. A sensor that goes on begins with its snapshot.
+	remove(ctx context.Context, sensorID string) (known bool, err error)
+
+	// heartbeat notes that a sensor lives, and tells whether it is known; one that
+	// is not is not made known. About is kept as sensor.about, nil leaves what is
+	// kept there. Servers that share a store share both.
+	heartbeat(ctx context.Context, sensorID string, about []byte) (known bool, err error)
+
+	// sweep forgets the sensors that were silent for longer than
+	// limits.forgetAfter.
+	sweep(ctx context.Context) (forgotten []string, err error)
+
 	// read calls f with one consistent state that does not change until f
 	// returns. Writers wait meanwhile, so f must not wait for anybody.
 	read(f func(*state))
@@ -48,6 +61,7 @@ const (
 	codeConflict         code = "CONFLICT"
 	codeNotFound         code = "NOT_FOUND"
 	codeMethodNotAllowed code = "METHOD_NOT_ALLOWED"
+	codeUnavailable      code = "UNAVAILABLE" // the store cannot write now: try again
 	codeInternal         code = "INTERNAL_ERROR"
 )
 
@@ -56,7 +70,8 @@ const (
 type refusal struct {
 	code     code
 	message  string
-	expected uint64 // codeOutOfSequence: the sequence that would be taken
+	expected uint64        // codeOutOfSequence: the sequence that would be taken
+	after    time.Duration // codeUnavailable: when to try again
 	// again: the same refusal was given before; it is counted, not logged.
 	again bool
 }
