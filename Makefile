@@ -58,6 +58,10 @@ fuzz: compiler ## every fuzz target for FUZZTIME=10m each
 		done; \
 	done
 
+.PHONY: soak
+soak: compiler ## the budgets of rows against ten million names, some minutes
+	NETMON_SLOW=1 go test -v -timeout 60m -run 'TenMillionNames|BudgetHolds' ./sensor/internal/view ./exporters/server
+
 .PHONY: bench
 bench: compiler ## time and allocations of everything on the way of a packet
 	go test -run '^$$' -bench . -benchmem -timeout 60m ./...

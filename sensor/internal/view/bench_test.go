@@ -28,42 +28,6 @@ func TestAddOfAKnownKeyDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Ten million names in a window, then the same again with one heavy name among
-// them: memory stays within the bound, sums agree, and the heavy name gets its
-// row.
-func BenchmarkTenMillionNames(b *testing.B) {
-	heavy := flowTo(1<<24-1, 50_000_000)
-	b.ReportAllocs()
-	for b.Loop() {
-		s := New(Options{MaxRows: 10000, IdleTimeout: time.Hour})
-		for w := range int64(2) {
-			var in Flow
-			for i := range 10_000_000 {
-				f := flowTo(i, 600)
-				s.Add(f)
-				in.add(f)
-				if i%1000 == 0 {
-					s.Add(heavy)
-					in.add(heavy)
-				}
-			}
-			for _, tb := range s.traffic {
-				if len(tb.rows) > tb.maxRows+2*tb.limit+100 {
-					b.Fatalf("%v holds %d keys", tb.view, len(tb.rows))
-				}
-			}
-			out := s.Cut(w * second)
-			for _, v := range traffic {
-				if got := sum(out, v); got != in {
-					b.Fatalf("%v sums to %+v, not %+v", v, got, in)
-				}
-			}
-			if w == 1 && find(out, heavy.Domain) == nil {
-				b.Fatal("the heavy name has no row")
-			}
-		}
-	}
-}
 
 func BenchmarkAdd(b *testing.B) {
 	for _, bench := range []struct {

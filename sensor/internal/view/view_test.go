@@ -68,8 +68,20 @@ func newCheck(t *testing.T, o Options) *check {
 
 func (c *check) window(now int64, flows []*Flow) []*netmonpb.Row {
 	c.t.Helper()
+	return c.windowOf(now, len(flows), func(i int) *Flow { return flows[i] }, nil)
+}
+
+// windowOf is a window of n flows that are made one by one, and of some others.
+func (c *check) windowOf(now int64, n int, flow func(i int) *Flow, others []*Flow) []*netmonpb.Row {
+	c.t.Helper()
 	var in Flow
-	for _, f := range flows {
+	for i := range n + len(others) {
+		var f *Flow
+		if i < n {
+			f = flow(i)
+		} else {
+			f = others[i-n]
+		}
 		c.set.Add(f)
 		in.add(f)
 	}
