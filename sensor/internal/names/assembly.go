@@ -50,10 +50,17 @@ func (a *assembly) prefix() []byte {
 	return a.buf[:a.have[0].to]
 }
 
+// end returns where the last byte is that is there, 0 where none is.
+func (a *assembly) end() int {
+	if len(a.have) == 0 {
+		return 0
+	}
+	return a.have[len(a.have)-1].to
+}
+
 // consume takes n bytes of the prefix away; what is behind them moves to 0.
 func (a *assembly) consume(n int) {
-	end := a.have[len(a.have)-1].to
-	copy(a.buf, a.buf[n:end])
+	copy(a.buf, a.buf[n:a.end()])
 	kept := a.have[:0]
 	for _, s := range a.have {
 		if s.to > n {

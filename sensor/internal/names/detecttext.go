@@ -56,7 +56,7 @@ func httpLike(b []byte) Application {
 	case hasPrefix(b, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
 		return AppHTTP
 	}
-	v, _, _ := requestLine(b)
+	v, _, _ := requestLine(b, 0)
 	if v == named {
 		return AppHTTP
 	}

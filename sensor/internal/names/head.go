@@ -9,6 +9,7 @@ type head struct {
 
 type headSide struct {
 	data     *assembly // nil until something has to be kept
+	read     reading   // of data
 	base     uint32    // sequence number of the first byte, where started
 	segments uint16
 	padding  uint8 // length of a first segment that looked like padding
@@ -94,7 +95,9 @@ func (o *Observer) collect(p *Packet, s *headSide, off int, b []byte) verdict {
 	if s.data == nil && off > 0 && s.padding != 0 {
 		return dead // they were data after all, and nothing starts with a zero
 	}
-	first := b
+	var v verdict
+	var h hello
+	source := None
 	if s.data != nil || off > 0 {
 		if !o.keepHead(p, s, off+len(b)) {
 			return dead
@@ -102,9 +105,10 @@ func (o *Observer) collect(p *Packet, s *headSide, off int, b []byte) verdict {
 		if !s.data.insert(off, b) {
 			return more
 		}
-		first = s.data.prefix()
+		v, source, h = judge(s.data.prefix(), s.data.buf, &s.read)
+	} else {
+		v, source, h = judge(b, o.scratch[:], new(reading))
 	}
-	v, source, h := o.judge(first)
 	switch {
 	case v == dead && h.whole:
 		o.hint(p.Slot, p.Generation, HelloWithoutName)
@@ -121,26 +125,32 @@ func (o *Observer) collect(p *Packet, s *headSide, off int, b []byte) verdict {
 	return v
 }
 
-// judge says what the first bytes of a TCP direction are.
-func (o *Observer) judge(b []byte) (v verdict, source Source, h hello) {
+// judge says what the first bytes of a TCP direction are, from where r stands.
+// joined is for helloRecords.
+func judge(b, joined []byte, r *reading) (v verdict, source Source, h hello) {
 	if len(b) == 0 {
 		return more, None, h
 	}
 	b = b[:min(len(b), headLimit)]
-	switch c := b[0]; {
-	case c == 22:
-		source = SNI
-		v, h = helloRecords(b, o.scratch[:])
-	case c >= 'A' && c <= 'Z':
-		source = HTTPHost
-		v, h.name = httpHost(b)
-	default:
-		v = dead
+	if r.source == 0 {
+		switch c := b[0]; {
+		case c == 22:
+			r.source = SNI
+		case c >= 'A' && c <= 'Z':
+			r.source = HTTPHost
+		default:
+			return dead, None, h
+		}
+	}
+	if r.source == SNI {
+		v, h = helloRecords(b, joined, r)
+	} else {
+		v, h.name = httpHost(b, r)
 	}
 	if v == more && len(b) == headLimit {
 		v, h.long = dead, true
 	}
-	return v, source, h
+	return v, r.source, h
 }
 
 // isPadding says whether a segment may be link padding that some devices count

@@ -39,7 +39,7 @@ func TestHTTPHost(t *testing.T) {
 		{"SSH-2.0", dead, ""}, {"EHLO mail.example\r\n", dead, ""},
 		{"GET", more, ""}, {"GET ", more, ""}, {"GET /", more, ""}, {"GET / ", more, ""}, {"GET / HTTP/1.", more, ""}, {"GET / HTTP/1.1", more, ""}, {"GET / HTTP/1.1\r", more, ""},
 	} {
-		v, name := httpHost([]byte(c.in))
+		v, name := httpHost([]byte(c.in), new(reading))
 		if v != c.verdict || string(name) != c.name {
 			t.Errorf("%q: %d %q, want %d %q", c.in, v, name, c.verdict, c.name)
 		}
@@ -50,7 +50,9 @@ func TestHTTPHost(t *testing.T) {
 func FuzzHTTP(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\nA: b\r\nHost: a.example:80\r\n\r\n"))
 	f.Add([]byte("CONNECT c.example:443 HTTP/1.1\n\n"))
-	f.Fuzz(func(t *testing.T, b []byte) { checkPrefixes(t, b, httpHost) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		checkPrefixes(t, b, func(b []byte) (verdict, []byte) { return httpHost(b, new(reading)) })
+	})
 }
 
 func FuzzHello(f *testing.F) {
@@ -60,7 +62,7 @@ func FuzzHello(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var scratch [headLimit]byte
 		checkPrefixes(t, b, func(b []byte) (verdict, []byte) {
-			v, h := helloRecords(b, scratch[:])
+			v, h := helloRecords(b, scratch[:], new(reading))
 			return v, h.name
 		})
 	})
@@ -90,7 +92,7 @@ func TestHelloOracle(t *testing.T) {
 		whole := append([]byte(nil), hello...)
 		_ = server.Handshake() // refused: only what it read is of interest
 		var scratch [headLimit]byte
-		if _, got := helloRecords(whole, scratch[:]); string(got.name) != want {
+		if _, got := helloRecords(whole, scratch[:], new(reading)); string(got.name) != want {
 			t.Errorf("%q: %q, the server reads %q", name, got.name, want)
 		}
 	}

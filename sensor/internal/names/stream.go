@@ -12,10 +12,11 @@ type dnsStream struct {
 }
 
 // dnsSide is one direction of a stream. Messages begin at next; data, where not
-// nil, holds what is there from next on.
+// nil, holds what is there from next on, behind what was read.
 type dnsSide struct {
 	data    *assembly
 	next    uint32 // sequence number
+	read    int    // bytes at the start of data
 	waiting uint16 // segments kept since the prefix grew
 	started bool
 }
@@ -71,22 +72,27 @@ func (o *Observer) segment(st *dnsStream, p *Packet) {
 }
 
 func (o *Observer) keepSegment(p *Packet, s *dnsSide, off int, b []byte) {
-	a := o.keepDNS(p, s.data, off+len(b))
+	a := o.keepDNS(p, s.data, s.read+off+len(b))
 	if a == nil {
 		o.restart(s, p.Seq+p.PayloadLength)
 		return
 	}
 	s.data = a
 	s.waiting++
-	if !a.insert(off, b) {
+	if !a.insert(s.read+off, b) {
 		return
 	}
 	s.waiting = 0
-	n := o.messages(p, a.prefix())
+	n := o.messages(p, a.prefix()[s.read:])
 	s.next += uint32(n)
-	if a.consume(n); len(a.have) == 0 {
+	s.read += n
+	switch end := a.end(); {
+	case end == s.read:
 		o.dnsArena.give(a)
-		s.data = nil
+		s.data, s.read = nil, 0
+	case s.read >= min(end-s.read, maxStreamBytes/2): // it moves little more than was read
+		a.consume(s.read)
+		s.read = 0
 	}
 }
 

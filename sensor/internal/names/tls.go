@@ -15,27 +15,42 @@ const (
 	named                // shows a name, valid or not
 )
 
+// reading is how far the first bytes of a direction were read, so that each is
+// read once, however small the segments are that bring them.
+type reading struct {
+	source Source // what they may show; 0: nothing was read
+	at     uint16 // bytes read
+	joined uint16 // TLS: bytes of the handshake message so far
+	left   uint16 // bytes to come of the TLS record, or read of the HTTP line, at at
+}
+
 // helloRecords looks for the server name in TLS records (RFC 8446, section
-// 5.1) at the start of b. A ClientHello may be cut into any number of records;
-// joined is scratch of headLimit bytes to put them together in.
-func helloRecords(b, joined []byte) (verdict, hello) {
-	if len(b) >= 2 && b[1] != 3 {
-		return dead, hello{}
-	}
-	var message []byte
-	for o, copied := 0, false; ; {
-		if o >= len(b) {
-			return more, hello{}
+// 5.1) at the start of b, from where r stands. A ClientHello may be cut into any
+// number of records; they are put together in joined, which has room for
+// headLimit bytes and may be the buffer of b: then what was read of b is
+// overwritten.
+func helloRecords(b, joined []byte, r *reading) (verdict, hello) {
+	message := joined[:r.joined]
+	copied := r.joined > 0
+	for {
+		if r.left == 0 {
+			header := b[min(int(r.at), len(b)):]
+			switch {
+			case len(header) > 0 && header[0] != 22, r.at == 0 && len(header) > 1 && header[1] != 3:
+				return dead, hello{}
+			case len(header) >= 5:
+				r.left = binary.BigEndian.Uint16(header[3:])
+				r.at += 5
+				continue
+			}
+			break
 		}
-		if b[o] != 22 {
-			return dead, hello{}
+		part := b[r.at:min(int(r.at)+int(r.left), len(b))]
+		if len(part) == 0 {
+			break
 		}
-		if o+5 > len(b) {
-			return more, hello{}
-		}
-		n := int(binary.BigEndian.Uint16(b[o+3:]))
-		part := b[o+5 : min(o+5+n, len(b))]
-		o += 5 + n
+		r.at += uint16(len(part))
+		r.left -= uint16(len(part))
 		switch {
 		case len(message) == 0:
 			message = part // the usual case: one record, nothing copied
@@ -48,6 +63,11 @@ func helloRecords(b, joined []byte) (verdict, hello) {
 			return v, h
 		}
 	}
+	if !copied {
+		copy(joined, message)
+	}
+	r.joined = uint16(len(message))
+	return more, hello{}
 }
 
 // hello is what a ClientHello shows.
