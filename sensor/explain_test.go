@@ -224,7 +224,7 @@ func everything(t *testing.T, path string) string {
 	j := new(join)
 	windowsOf(t, path, 2, testConfig(), func(made *join) {
 		j = made
-		j.report, j.evidence = &report{live: make([][]liveFlow, 2)}, newEvidence(nil)
+		j.report, j.evidence = newReport(2, true), newEvidence(nil)
 		j.clients.max = 0
 	})
 	if err := explain(&out, new(query), j); err != nil {
@@ -244,7 +244,7 @@ func TestEvidenceIsBounded(t *testing.T) {
 	var j *join
 	windowsOf(t, c.file(), 1, testConfig(), func(made *join) {
 		j = made
-		j.report, j.evidence = &report{live: make([][]liveFlow, 1)}, newEvidence(nil)
+		j.report, j.evidence = newReport(1, true), newEvidence(nil)
 		j.evidence.limit = 2
 	})
 	var out bytes.Buffer

@@ -146,6 +146,16 @@ func (j *join) epoch(end int64, hs []*harvest) error {
 // count sums the named records into the views. Connections come first, in the
 // order of their first packets, since an access depends on the one before.
 func (j *join) count(hs []*harvest) {
+	if !j.tells() { // no order, no reasons
+		for _, h := range hs {
+			for i := range h.records {
+				if r := &h.records[i]; !r.Held {
+					j.add(h, r, false)
+				}
+			}
+		}
+		return
+	}
 	j.births = j.births[:0]
 	for _, h := range hs {
 		for i := range h.records {
@@ -168,16 +178,22 @@ func (j *join) count(hs []*harvest) {
 	}
 }
 
+// tells whether anybody hears of more than the sums over whole flows.
+func (j *join) tells() bool { return j.publish != nil || j.evidence != nil }
+
 // add sums one record into the views and the report.
 func (j *join) add(h *harvest, r *flow.Record, first bool) {
 	n := j.slot(h.shard, r.Slot)
 	j.ledger.accounted += r.PacketsSent + r.PacketsReceived
+	if j.report != nil {
+		j.report.add(h.shard, r, n)
+		if !j.tells() {
+			return
+		}
+	}
 	why := noLookup
 	if n.name == 0 {
 		why = j.why(r, n)
-	}
-	if j.report != nil {
-		j.report.add(h.shard, r, n)
 	}
 	j.evidence.counted(h.shard, r, n)
 	if j.publish == nil {

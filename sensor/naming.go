@@ -103,7 +103,7 @@ func (j *join) own(h *harvest) {
 
 func (j *join) set(n *flowName, name names.ID, source names.Source) {
 	n.name, n.source = name, source
-	n.resolver = name != 0 && names.EncryptedDNS(j.book.Name(name))
+	n.resolver = name != 0 && j.tells() && names.EncryptedDNS(j.book.Name(name))
 }
 
 func (j *join) slot(shard int, slot uint32) *flowName {

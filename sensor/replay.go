@@ -1,6 +1,7 @@
 package sensor
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -27,6 +28,8 @@ type ReplayOptions struct {
 	Explain string         // print why, not what: of a name, an address or a flow, or "undecoded"
 	Version string
 	Logger  hclog.Logger
+
+	cut int // packets after which an epoch is handed over in part; 0: replayCut
 }
 
 // Replay runs a capture file through the same shards and the same join as live
@@ -60,7 +63,7 @@ func Replay(ctx context.Context, w io.Writer, o ReplayOptions) error {
 	}
 	p.wait = true
 	p.join.book, p.join.clients.max = names.NewBook(0), 0
-	p.join.report = &report{live: make([][]liveFlow, o.Shards)}
+	p.join.report = newReport(o.Shards, o.Flows || asked != nil)
 	if asked != nil {
 		p.join.evidence = newEvidence(asked.wanted())
 	}
@@ -74,8 +77,14 @@ func Replay(ctx context.Context, w io.Writer, o ReplayOptions) error {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	g, reading := errgroup.WithContext(reading)
+	// What only adds up needs no flow before it ends. Several shards have no common
+	// place to cut an epoch but its end.
+	table := flow.Options{HoldNS: int64(holdTime), KeepIdle: true, Whole: !p.join.tells()}
 	for i, src := range file.Sources() {
-		sh := p.shard(i, src, sides{home: cfg.Capture.HomeNetworks}, names.ReplayLimits(), flow.Options{HoldNS: int64(holdTime), KeepIdle: true})
+		sh := p.shard(i, src, sides{home: cfg.Capture.HomeNetworks}, names.ReplayLimits(), table)
+		if sh.whole = table.Whole; sh.whole && o.Shards == 1 {
+			sh.cut = cmp.Or(o.cut, replayCut)
+		}
 		g.Go(func() error { return sh.run(reading) })
 	}
 	err = p.join.run(p.in, stop)

@@ -60,6 +60,17 @@ func replay(t *testing.T, path string, shards int) []byte {
 	return out.Bytes()
 }
 
+// replaySums replays without flows, with epochs handed over in small parts.
+func replaySums(t *testing.T, path string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	err := Replay(t.Context(), &out, ReplayOptions{Path: path, Shards: 1, cut: 50, Logger: hclog.NewNullLogger()})
+	if err != nil {
+		t.Fatalf("replay %s: %v", filepath.Base(path), err)
+	}
+	return out.Bytes()
+}
+
 func decode(t *testing.T, b []byte) *replayed {
 	t.Helper()
 	r := new(replayed)
@@ -149,6 +160,9 @@ func TestShardsDoNotShow(t *testing.T) {
 			if got := replay(t, path, shards); !bytes.Equal(got, want) {
 				t.Errorf("%s: %d shards print something else than one", filepath.Base(path), shards)
 			}
+		}
+		if got := bytes.TrimSuffix(replaySums(t, path), []byte("\n}\n")); !bytes.HasPrefix(want, got) {
+			t.Errorf("%s: sums by themselves are not those that stand before flows", filepath.Base(path))
 		}
 	}
 }

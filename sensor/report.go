@@ -20,8 +20,10 @@ import (
 // report adds up a whole capture: what replay prints. It belongs to the join.
 type report struct {
 	flows [][]reportFlow // in chunks: there may be millions, and growing a slice copies them
-	count uint32         // of flows
+	kept  uint32         // of flows there
 	live  [][]liveFlow   // per shard, by slot: where the slot's flow stands in flows
+	keep  bool           // whole flows, too, not only their sums
+	sums  reportSums
 
 	frames                   [packet.NumReasons]uint64
 	linkBytes, ipBytes       uint64
@@ -56,27 +58,53 @@ func (t *traffic) add(o traffic) {
 	t.bytes += o.bytes
 }
 
+// newReport returns a report that keeps flows, or only their sums where it can.
+func newReport(shards int, keep bool) *report {
+	return &report{live: make([][]liveFlow, shards), keep: keep}
+}
+
 // add sums a record into its flow and takes over the flow's name, which may
 // have been found since the record before.
 func (p *report) add(shard int, r *flow.Record, n *flowName) {
+	if r.Counted && r.Ended { // all of the flow
+		f := newReportFlow(r)
+		f.take(r, n)
+		if p.keep {
+			p.append(f)
+		} else {
+			p.sums.add(&f)
+		}
+		return
+	}
 	for int(r.Slot) >= len(p.live[shard]) {
 		p.live[shard] = append(p.live[shard], liveFlow{})
 	}
 	l := &p.live[shard][r.Slot]
 	if l.index == 0 || l.generation != r.Generation {
-		if p.count%reportChunk == 0 {
-			p.flows = append(p.flows, make([]reportFlow, 0, reportChunk))
-		}
-		last := &p.flows[len(p.flows)-1]
-		*last = append(*last, reportFlow{
-			initiator: r.Initiator, responder: r.Responder,
-			initiatorPort: r.InitiatorPort, responderPort: r.ResponderPort,
-			version: r.Version, protocol: r.Protocol, start: r.Start, order: r.Order,
-		})
-		p.count++
-		*l = liveFlow{r.Generation, p.count}
+		p.append(newReportFlow(r))
+		*l = liveFlow{r.Generation, p.kept}
 	}
-	f := &p.flows[(l.index-1)/reportChunk][(l.index-1)%reportChunk]
+	p.flows[(l.index-1)/reportChunk][(l.index-1)%reportChunk].take(r, n)
+}
+
+func (p *report) append(f reportFlow) {
+	if p.kept%reportChunk == 0 {
+		p.flows = append(p.flows, make([]reportFlow, 0, reportChunk))
+	}
+	last := &p.flows[len(p.flows)-1]
+	*last = append(*last, f)
+	p.kept++
+}
+
+func newReportFlow(r *flow.Record) reportFlow {
+	return reportFlow{
+		initiator: r.Initiator, responder: r.Responder,
+		initiatorPort: r.InitiatorPort, responderPort: r.ResponderPort,
+		version: r.Version, protocol: r.Protocol, start: r.Start, order: r.Order,
+	}
+}
+
+func (f *reportFlow) take(r *flow.Record, n *flowName) {
 	f.name, f.source = n.name, n.source
 	f.sent.add(traffic{r.PacketsSent, r.BytesSent})
 	f.received.add(traffic{r.PacketsReceived, r.BytesReceived})
@@ -253,16 +281,92 @@ func (f *reportFlow) connections() uint64 {
 	return 0
 }
 
-// summary adds the flows up by domain, protocol and address.
+// reportSums adds flows up by domain, protocol and address.
+type reportSums struct {
+	flows, connections uint64
+	domains            []domainJSON // by ID, which are dense
+	protocols          [256]protocolJSON
+	ips                []ipSum
+	v4                 map[[4]byte]uint32 // where in ips
+	v6                 map[ipKey]uint32   // likewise, and mapped addresses of IPv6
+}
+
+type ipKey struct {
+	address [16]byte
+	version uint8
+}
+
+type ipSum struct {
+	ipKey
+	out, in traffic
+}
+
+func (s *reportSums) add(f *reportFlow) {
+	n := f.connections()
+	s.flows++
+	s.connections += n
+
+	for int(f.name) >= len(s.domains) {
+		s.domains = append(s.domains, domainJSON{})
+	}
+	d := &s.domains[f.name]
+	d.BytesSent += f.sent.bytes
+	d.BytesReceived += f.received.bytes
+	d.PacketsSent += f.sent.packets
+	d.PacketsReceived += f.received.packets
+	d.Connections += n
+
+	t := &s.protocols[f.protocol]
+	t.Packets += f.sent.packets + f.received.packets
+	t.IPBytes += f.sent.bytes + f.received.bytes
+	t.Connections += n
+
+	ip := s.ip(f.initiator, f.version)
+	ip.out.add(f.sent)
+	ip.in.add(f.received)
+	ip = s.ip(f.responder, f.version)
+	ip.out.add(f.received)
+	ip.in.add(f.sent)
+}
+
+func (s *reportSums) ip(a [16]byte, version uint8) *ipSum {
+	if s.v4 == nil {
+		s.v4, s.v6 = map[[4]byte]uint32{}, map[ipKey]uint32{}
+	}
+	var i uint32
+	var ok bool
+	next := uint32(len(s.ips))
+	if version == 4 {
+		k := [4]byte(a[12:])
+		if i, ok = s.v4[k]; !ok {
+			i, s.v4[k] = next, next
+		}
+	} else {
+		k := ipKey{a, version}
+		if i, ok = s.v6[k]; !ok {
+			i, s.v6[k] = next, next
+		}
+	}
+	if !ok {
+		s.ips = append(s.ips, ipSum{ipKey: ipKey{a, version}})
+	}
+	return &s.ips[i]
+}
+
+// summary is the report without its flows. It is made once.
 func (p *report) summary(name func(names.ID) string) *reportJSON {
+	sums := &p.sums
+	for f := range p.all() {
+		sums.add(f)
+	}
 	out := &reportJSON{
 		Schema: "netmon-replay/1",
 		Totals: totalsJSON{
 			IPPackets: p.frames[packet.Decoded], IPBytes: p.ipBytes, LinkBytes: p.linkBytes,
 			NonIP: p.frames[packet.NotIP], Malformed: p.frames[packet.Malformed],
-			Unsupported: p.frames[packet.Unsupported], Flows: uint64(p.count),
+			Unsupported: p.frames[packet.Unsupported], Flows: sums.flows, Connections: sums.connections,
 		},
-		Domains: []domainJSON{}, Protocols: []protocolJSON{}, IPs: []ipJSON{},
+		Domains: []domainJSON{}, Protocols: []protocolJSON{}, IPs: make([]ipJSON, 0, len(sums.ips)),
 		DNS: dnsJSON{p.dnsQueries, p.dnsResponses, map[string]uint64{}},
 	}
 	for _, n := range p.frames {
@@ -273,42 +377,7 @@ func (p *report) summary(name func(names.ID) string) *reportJSON {
 			out.DNS.Rcodes[strconv.Itoa(code)] = n
 		}
 	}
-	var domains []domainJSON // by ID, which are dense
-	var protocols [256]protocolJSON
-	ips := map[ipKey]int{} // where in out.IPs
-	ip := func(a [16]byte, version uint8) *ipJSON {
-		k := ipKey{a, version}
-		i, ok := ips[k]
-		if !ok {
-			i = len(out.IPs)
-			ips[k] = i
-			out.IPs = append(out.IPs, ipJSON{IP: address(a, version)})
-		}
-		return &out.IPs[i]
-	}
-	for f := range p.all() {
-		n := f.connections()
-		out.Totals.Connections += n
-
-		for int(f.name) >= len(domains) {
-			domains = append(domains, domainJSON{})
-		}
-		d := &domains[f.name]
-		d.BytesSent += f.sent.bytes
-		d.BytesReceived += f.received.bytes
-		d.PacketsSent += f.sent.packets
-		d.PacketsReceived += f.received.packets
-		d.Connections += n
-
-		t := &protocols[f.protocol]
-		t.Packets += f.sent.packets + f.received.packets
-		t.IPBytes += f.sent.bytes + f.received.bytes
-		t.Connections += n
-
-		ip(f.initiator, f.version).add(f.sent, f.received)
-		ip(f.responder, f.version).add(f.received, f.sent)
-	}
-	for id, d := range domains {
+	for id, d := range sums.domains {
 		switch {
 		case id == 0:
 			out.Unattributed = d
@@ -318,26 +387,21 @@ func (p *report) summary(name func(names.ID) string) *reportJSON {
 		}
 	}
 	slices.SortFunc(out.Domains, func(a, b domainJSON) int { return cmp.Compare(a.Name, b.Name) })
-	for number, t := range protocols {
+	for number, t := range sums.protocols {
 		if t.Packets > 0 {
 			t.Proto, t.Number = protocolName(uint8(number)), uint8(number)
 			out.Protocols = append(out.Protocols, t)
 		}
 	}
+	for i := range sums.ips {
+		s := &sums.ips[i]
+		out.IPs = append(out.IPs, ipJSON{
+			IP: address(s.address, s.version), PacketsOut: s.out.packets, PacketsIn: s.in.packets,
+			BytesOut: s.out.bytes, BytesIn: s.in.bytes,
+		})
+	}
 	slices.SortFunc(out.IPs, func(a, b ipJSON) int { return cmp.Compare(a.IP, b.IP) })
 	return out
-}
-
-type ipKey struct {
-	address [16]byte
-	version uint8
-}
-
-func (ip *ipJSON) add(out, in traffic) {
-	ip.PacketsOut += out.packets
-	ip.BytesOut += out.bytes
-	ip.PacketsIn += in.packets
-	ip.BytesIn += in.bytes
 }
 
 // address prints an address of a packet of the given IP version: an IPv6 packet

@@ -37,6 +37,10 @@ type shard struct {
 	free chan *harvest // emptied by the join, waiting to be filled
 	out  chan<- *harvest
 	wait bool // for a free harvest at each epoch's end: replay, where time can wait
+
+	whole   bool // the table gives out whole flows only; see flow.Options
+	cut     int  // whole: packets after which an epoch is handed over in part; 0: never
+	uncut   int  // packets since
 }
 
 // A harvest is what one shard hands to the join for one epoch.
@@ -81,6 +85,10 @@ func (s *shard) run(ctx context.Context) error {
 			n := s.sameEpoch(block[:min(len(block), batch)])
 			s.count(block[:n])
 			block = block[n:]
+			if s.uncut += n; s.cut > 0 && s.uncut >= s.cut {
+				s.uncut = 0
+				s.harvest(s.end-s.interval, false) // what waits for time waits for the epoch's end
+			}
 		}
 	}
 	return nil
@@ -247,14 +255,21 @@ func (s *shard) harvest(closed int64, final bool) bool {
 			return false
 		}
 	}
-	h.shard, h.closed, h.final = s.id, closed, final
 	h.records = s.flows.Harvest(h.records[:0], closed, final)
+	s.handOver(h, closed, final, final)
+	return true
+}
+
+// handOver sends a harvest off that has its records. ending tells that only the
+// records of flows that end are left, final that this is the last of them.
+func (s *shard) handOver(h *harvest, closed int64, ending, final bool) {
+	h.shard, h.closed, h.final = s.id, closed, final
 	wait := closed
 	if final {
 		wait = math.MaxInt64 // for a response: no longer
 	}
 	s.observer.Harvest(&h.names, wait)
-	if !final { // else the observer goes, too
+	if !ending { // else the observer goes, too
 		for i := range h.records {
 			if r := &h.records[i]; r.Ended {
 				s.observer.Forget(r.Slot, r.Generation)
@@ -266,7 +281,6 @@ func (s *shard) harvest(closed int64, final bool) bool {
 	h.table = s.flows.Stats()
 	h.active = s.flows.Active(h.active[:0])
 	s.out <- h // has room for every harvest there is
-	return true
 }
 
 // waiting tells whether time alone will bring something to harvest.
@@ -274,7 +288,25 @@ func (s *shard) waiting() bool {
 	return s.flows.Stats().HeldPackets > 0 || s.observer.Waiting()
 }
 
-// finish ends every flow and hands over the last harvest.
+// finish ends every flow and hands over what is left: whole flows in parts.
 func (s *shard) finish() {
-	s.harvest(max(s.end, 1), true)
+	closed := max(s.end, 1)
+	if !s.whole {
+		s.harvest(closed, true)
+		return
+	}
+	s.harvest(closed, false)
+	for more := true; more; {
+		h := <-s.free
+		h.records, more = s.flows.Drain(h.records[:0], drainPart)
+		s.handOver(h, closed, true, !more)
+	}
 }
+
+// drainPart is how many flows end in one harvest at the end of a file, about, and
+// replayCut after how many packets an epoch is handed over in part: few enough
+// for the records to stay in the cache on their way to the join.
+const (
+	drainPart = 16 << 10
+	replayCut = 16 << 10
+)

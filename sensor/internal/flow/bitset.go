@@ -44,8 +44,8 @@ func (b *bitset) next(i uint32) uint32 {
 func (b *bitset) empty() bool { return b.summary == 0 }
 
 func (b *bitset) count() (n int) {
-	for _, w := range b.words {
-		n += bits.OnesCount64(w)
+	for s := b.summary; s != 0; s &= s - 1 {
+		n += bits.OnesCount64(b.words[bits.TrailingZeros64(s)%bitsetWords])
 	}
 	return n
 }

@@ -8,8 +8,7 @@ import (
 // Harvest appends to dst one record for every flow that began since the last
 // harvest or has counters to give out, and returns it. clock is the packet time
 // up to which every packet was added; flows that are idle by then end. With
-// flush, at the end of a file and at shutdown, nothing is held any more and
-// every flow ends.
+// flush, at shutdown, nothing is held any more and every flow ends.
 //
 // It reads the states of all flows that have something to say, in the order of
 // their slots, and those of chunks in which a flow can have become idle.
@@ -19,19 +18,46 @@ func (t *Table) Harvest(dst []Record, clock int64, flush bool) []Record {
 	// again, and the collector, which cannot interrupt a copy, spins meanwhile.
 	dst = slices.Grow(dst, t.changed(flush))
 	for n := range t.numbers.count {
-		switch slot := n << chunkShift; {
-		case t.v4.has(slot):
-			dst = harvest(t, &t.v4, n, dst, clock, flush)
-		case t.v6.has(slot):
-			dst = harvest(t, &t.v6, n, dst, clock, flush)
-		}
+		dst = t.harvestChunk(n, dst, clock, flush)
 	}
 	if flush {
-		t.v4.index.reset()
-		t.v6.index.reset()
-		clear(t.active)
+		t.flushed()
 	}
 	return dst
+}
+
+// Drain is a Harvest with flush that stops once dst has enough records, and tells
+// whether there are more: so the records of millions of flows need not be in
+// memory at once. Nothing may be added to the table between its calls.
+func (t *Table) Drain(dst []Record, enough int) ([]Record, bool) {
+	for t.drained < t.numbers.count {
+		if len(dst) >= enough {
+			return dst, true
+		}
+		dst = t.harvestChunk(t.drained, dst, math.MaxInt64, true)
+		t.drained++
+	}
+	t.flushed()
+	return dst, false
+}
+
+func (t *Table) harvestChunk(n uint32, dst []Record, clock int64, flush bool) []Record {
+	switch slot := n << chunkShift; {
+	case t.v4.has(slot):
+		return harvest(t, &t.v4, n, dst, clock, flush)
+	case t.v6.has(slot):
+		return harvest(t, &t.v6, n, dst, clock, flush)
+	}
+	return dst
+}
+
+// flushed forgets what flows there were, whose chunks know already.
+func (t *Table) flushed() {
+	t.v4.index.reset()
+	t.v6.index.reset()
+	clear(t.active)
+	t.drained = 0
+	t.stats.HeldPackets, t.stats.HeldBytes = 0, 0
 }
 
 // changed is how many records a harvest gives out, but for flows that were held or
@@ -59,7 +85,7 @@ func harvest[K key](t *Table, f *family[K], n uint32, dst []Record, clock int64,
 	for i := c.dirty.next(0); i < chunkSlots; i = c.dirty.next(i + 1) {
 		s, o := &c.states[i], &c.origins[i]
 		ended := !c.live.has(i)
-		held := !ended && s.marks&markDecided == 0 && t.holds(o.start, clock)
+		held := !ended && (t.options.Whole || s.marks&markDecided == 0 && t.holds(o.start, clock))
 		if !held || s.marks&markBorn == 0 {
 			dst = append(dst, Record{
 				Slot: n<<chunkShift | i, Generation: s.generation,
@@ -70,6 +96,10 @@ func harvest[K key](t *Table, f *family[K], n uint32, dst []Record, clock int64,
 			})
 			s.key.describe(&dst[len(dst)-1])
 			s.marks |= markBorn
+		}
+		if held && t.options.Whole { // until it ends; marked as dirty it is not touched again
+			c.dirty.unset(i)
+			continue
 		}
 		if held { // and stays dirty
 			sent, received := t.unharvested(n<<chunkShift|i, s.packets)

@@ -34,6 +34,10 @@ type Options struct {
 	// by the clock: so a capture gives the same flows however it is cut into
 	// epochs.
 	KeepIdle bool
+
+	// Whole gives out the counters of a flow once, when it ends: before that there
+	// is one record that says it began. It goes with KeepIdle.
+	Whole bool
 }
 
 // Table holds the live flows of one shard. All its methods are for the shard's
@@ -48,6 +52,7 @@ type Table struct {
 	fragments fragments
 	waiting   int    // ended flows that the next harvest gives out
 	born      uint32 // generation of the newest flow
+	drained   uint32 // chunks that Drain has emptied
 	touched   touchQueue
 	active    []phases          // by interface
 	spilled   map[uint32]*spill // by slot; mostly nil
