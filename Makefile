@@ -74,6 +74,10 @@ bench-peers: build ## CPU per packet beside softflowd, nfpcapd, pmacctd and tsha
 bench-live: build ## loss and CPU of live capture beside a program that only counts (root)
 	go run ./bench/live
 
+.PHONY: overload
+overload: compiler ## a minute of ten times more packets than a sensor can take, to the packet (root)
+	NETMON_OVERLOAD=1m go test -count=1 -timeout 5m $(TESTEXEC) -v -run TestOverload ./sensor/cmd/netmon-sensor
+
 .PHONY: proto
 proto: ## check the wire contract and generate its Go code (installs buf from npm in .cache/)
 	@mkdir -p $(CACHE)/bin

@@ -20,6 +20,7 @@ capture {
   block_timeout = "64ms"  # the longest that a packet waits in the ring
   snap          = "auto"  # auto = headers, and the first bytes where names are; full = whole packets
   max_flows     = 1000000 # remembered by all shards together
+  pin           = false   # keep each shard on a thread and a CPU of its own
 }
 
 filter {
@@ -27,6 +28,7 @@ filter {
   ignore_localhost = true # leave out loopback traffic
   ignore_ports     = []   # at either end: 22, "6000-6010"
   ignore_nets      = []   # at either end: "192.0.2.0/24", "2001:db8::1"
+  count            = false # have the kernel hand over the first bytes of what is left out, so that it can be counted
   only_domains     = []   # "example.com", "*.example.com" (below it), ".example.com" (both); others count as (excluded)
   ignore_domains   = []   # the same patterns; these count as (excluded)
 }

@@ -11,13 +11,13 @@ import (
 type ringFigures struct {
 	rings  *capture.Rings
 	before []capture.ShardStats
+	ifaces []coverage // by interface number
 }
 
-func (f *ringFigures) add(v *view.Set) {
+func (f *ringFigures) add(v *view.Set, end int64, l *ledger) {
 	stats := f.rings.Stats()
-	if f.before == nil {
-		f.before = make([]capture.ShardStats, len(stats.Shards))
-	}
+	f.before = reach(f.before, len(stats.Shards)-1)
+	l.read, l.excess = reach(l.read, len(stats.Shards)-1), 0
 	for i, s := range stats.Shards {
 		was, shard := &f.before[i], uint32(i)
 		v.Count("capture_packets_total", "", shard, "", s.Packets+s.Drops-was.Packets-was.Drops)
@@ -26,9 +26,20 @@ func (f *ringFigures) add(v *view.Set) {
 		v.Count("capture_skipped_total", "", shard, "", s.Skipped-was.Skipped)
 		v.Count("capture_damaged_total", "", shard, "", s.Damaged-was.Damaged)
 		v.Gauge("capture_ring_bytes", "", shard, "", float64(s.RingBytes))
+		v.Gauge("capture_longest_hold_seconds", "", shard, "", s.LongestHold.Seconds())
+		gone := l.read[i] + s.Skipped + s.Damaged
+		v.Gauge("capture_waiting_packets", "", shard, "", float64(s.Packets-min(gone, s.Packets)))
+		l.excess += gone - min(gone, s.Packets)
 		*was = s
 	}
-	for _, i := range f.rings.Interfaces() {
+	all := f.rings.Interfaces()
+	f.ifaces, l.seen = reach(f.ifaces, len(all)-1), reach(l.seen, len(all)-1)
+	for _, s := range stats.Interfaces {
+		if n := s.Interface; int(n) < len(all) {
+			f.ifaces[n].add(v, end, all[n], s.Counted, l.seen[n])
+		}
+	}
+	for _, i := range all {
 		if !i.Present {
 			continue
 		}

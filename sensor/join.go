@@ -37,7 +37,7 @@ type join struct {
 	publish  func(start, end int64, rows []*netmonpb.Row) error // nil: nobody wants windows
 	report   *report                                            // what replay prints, else nil
 	evidence *evidence                                          // likewise, for -explain
-	gauges   func(*view.Set)                                    // adds what others know to the view sensor; may be nil
+	gauges   func(v *view.Set, end int64, l *ledger)            // adds what others know to the view sensor; may be nil
 	aged     int64                                              // packet time of the book's last ageing
 	closed   int64                                              // end of the newest window
 	window   int64                                              // length of a window
@@ -50,11 +50,6 @@ type join struct {
 	was    figuresWere
 	births []birth   // scratch
 	facts  []factRef // scratch
-}
-
-// ledger holds the running totals that P1 compares.
-type ledger struct {
-	decoded, accounted uint64 // packets
 }
 
 // run publishes each epoch once every shard has closed it, until the last
@@ -131,10 +126,10 @@ func (j *join) epoch(end int64, hs []*harvest) error {
 	for _, h := range hs {
 		j.sensorRows(h)
 	}
-	j.figures()
 	if j.gauges != nil {
-		j.gauges(j.views)
+		j.gauges(j.views, end, &j.ledger)
 	}
+	j.figures()
 	start := end - j.window
 	if j.closed > start && j.closed < end {
 		start = j.closed

@@ -4,6 +4,38 @@ import (
 	"github.com/netmon-sensor/netmon/sensor/internal/packet"
 )
 
+// ledger holds the running totals that P1 compares, in packets.
+type ledger struct {
+	decoded, accounted uint64
+	read               []uint64 // frames, by shard
+	seen               []seen   // by interface number
+	excess             uint64   // frames that rings gave and the kernel says it did not
+}
+
+// seen is what was read of an interface.
+type seen struct{ frames uint64 }
+
+// add adds what a shard read of an interface.
+func (l *ledger) add(shard int, iface int, c *counts) {
+	n := uint64(0)
+	for _, frames := range c.frames {
+		n += frames
+	}
+	l.read = reach(l.read, shard)
+	l.read[shard] += n
+	l.seen = reach(l.seen, iface)
+	l.seen[iface].frames += n
+	l.decoded += c.frames[packet.Decoded] - c.filtered
+}
+
+// reach makes a slice long enough for an index.
+func reach[T any](s []T, i int) []T {
+	if i < len(s) {
+		return s
+	}
+	return append(s, make([]T, i+1-len(s))...)
+}
+
 // sensorRows puts what a harvest says about the sensor itself into the view
 // `sensor`. Item is the metric's name without its prefix.
 func (j *join) sensorRows(h *harvest) {
@@ -17,7 +49,7 @@ func (j *join) sensorRows(h *harvest) {
 		j.total("link_bytes_total", iface, shard, "", c.linkBytes)
 		j.total("ip_bytes_total", iface, shard, "", c.ipBytes)
 		j.total("packets_filtered_total", iface, shard, "", c.filtered)
-		j.ledger.decoded += c.frames[packet.Decoded] - c.filtered
+		j.ledger.add(h.shard, i, c)
 	}
 	j.active.take(h.shard, h.active)
 	before := &j.tables[h.shard]
@@ -49,11 +81,12 @@ func (j *join) total(item, iface string, shard uint32, detail string, delta uint
 }
 
 // audit compares what was decoded with what the windows and the tables hold
-// (P1). Anything but 0 is a fault of the sensor's.
+// (P1), and what rings gave with what the kernel put there. Anything but 0 is a
+// fault of the sensor's.
 func (j *join) audit() {
 	held := uint64(0)
 	for i := range j.tables {
 		held += j.tables[i].HeldPackets
 	}
-	j.views.Gauge("audit_imbalance", "", 0, "", float64(int64(j.ledger.decoded-j.ledger.accounted-held)))
+	j.views.Gauge("audit_imbalance", "", 0, "", float64(int64(j.ledger.decoded-j.ledger.accounted-held))+float64(j.ledger.excess))
 }

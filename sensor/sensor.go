@@ -86,6 +86,7 @@ func New(cfg *config.Config, version string, logger hclog.Logger) (*Sensor, erro
 		BlockTimeout: cfg.Capture.BlockTimeout,
 		Promiscuous:  cfg.Capture.Promiscuous,
 		FullPackets:  cfg.Capture.Snap == "full",
+		PinThreads:   cfg.Capture.Pin,
 		Filter:       filter,
 		Event:        func(text string) { logger.Named("capture").Info(text) },
 	}); err != nil {
@@ -101,6 +102,9 @@ func New(cfg *config.Config, version string, logger hclog.Logger) (*Sensor, erro
 	p.join.gauges = (&ringFigures{rings: s.rings}).add
 	if filter.NeedsUserCheck() {
 		p.check = filter
+	}
+	if filter.Count && filter.IgnoreLocalhost {
+		p.loopback = func(i uint16) bool { return s.rings.Interface(i).Loopback }
 	}
 	local := func() localAddresses { return s.rings.Local() }
 	for i, src := range sources {
@@ -210,6 +214,7 @@ func captureFilter(cfg *config.Config) *capture.Filter {
 		Protocols:       cfg.Filter.Protocols,
 		IgnoreLocalhost: cfg.Filter.IgnoreLocalhost,
 		IgnoreNets:      cfg.Filter.IgnoreNets,
+		Count:           cfg.Filter.Count,
 	}
 	for _, p := range cfg.Filter.IgnorePorts {
 		f.IgnorePorts = append(f.IgnorePorts, capture.PortRange(p))
@@ -236,10 +241,12 @@ func (s *Sensor) describe() {
 
 // pipeline is what live capture and replay share: shards that feed a join.
 type pipeline struct {
-	join  *join
-	in    chan *harvest
-	check *capture.Filter
-	wait  bool
+	join *join
+	in   chan *harvest
+	wait bool
+
+	check    *capture.Filter
+	loopback func(uint16) bool
 }
 
 func newPipeline(shards int, cfg *config.Config) (*pipeline, error) {
@@ -279,6 +286,6 @@ const maxNames = 1 << 20
 func (p *pipeline) shard(id int, src capture.Source, sides sides, limits names.Limits, table flow.Options) *shard {
 	return &shard{
 		id: id, src: src, flows: flow.New(table), observer: names.NewObserver(limits), sides: sides,
-		check: p.check, interval: p.join.window, free: p.join.free[id], out: p.in, wait: p.wait,
+		check: p.check, loopback: p.loopback, interval: p.join.window, free: p.join.free[id], out: p.in, wait: p.wait,
 	}
 }

@@ -25,7 +25,8 @@ type shard struct {
 	flows    *flow.Table
 	observer *names.Observer
 	sides    sides
-	check    *capture.Filter // what the kernel could not decide; nil: nothing
+	check    *capture.Filter   // what the kernel could not decide; nil: nothing
+	loopback func(uint16) bool // tells interfaces of which nothing counts; nil: there is none
 
 	interval int64 // length of an epoch, nanoseconds
 	end      int64 // of the open epoch; 0 before the first packet or idle clock
@@ -129,6 +130,10 @@ func (s *shard) count(ps []capture.Packet) {
 		if s.check != nil && !s.allows(h) {
 			c.filtered++
 			s.observeFiltered(h, p)
+			continue
+		}
+		if s.loopback != nil && s.loopback(p.Interface) {
+			c.filtered++
 			continue
 		}
 		c.ipBytes += uint64(h.Bytes)

@@ -25,6 +25,12 @@ func itemHelp() map[string]string {
 		"names_overflowed_total": "Evidence given up because a bound was reached (detail: heads, streams, facts, hints).",
 		"audit_imbalance":        "Packets decoded less those accounted and held; not 0 is a fault of the sensor.",
 
+		"capture_longest_hold_seconds": "The longest time that a shard held a block of the ring, since the last window.",
+		"capture_waiting_packets":      "Packets that the kernel put into the ring and that no window has counted yet.",
+		"coverage_ratio":               "Packets read of those that the interface itself counted while it was captured.",
+		"interface_packets_total":      "Packets that the interface itself counted while it was captured (detail: received, sent).",
+		"interface_bytes_total":        "Bytes that the interface itself counted while it was captured, link layer included (detail: received, sent).",
+
 		"capture_packets_total": "Packets that passed the filter, dropped ones included, as the kernel counts.",
 		"capture_dropped_total": "Packets for which the kernel had no room in the ring.",
 		"capture_freezes_total": "How often a ring was full.",

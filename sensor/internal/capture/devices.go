@@ -22,7 +22,32 @@ type device struct {
 	link      uint16
 	up        bool
 	loopback  bool
-	rx, tx    uint64 // packets, by the kernel's own count
+	mtu       int
+	counted   Counted
+}
+
+// Counted is what an interface itself counted: link-layer bytes, by the driver's
+// ideas of what belongs to a packet.
+type Counted struct {
+	RxPackets, TxPackets, RxBytes, TxBytes uint64
+}
+
+// since returns what was counted after a former reading, nothing where the
+// counters went back.
+func (c Counted) since(was Counted) Counted {
+	less := func(a, b uint64) uint64 { return a - min(a, b) }
+	return Counted{less(c.RxPackets, was.RxPackets), less(c.TxPackets, was.TxPackets), less(c.RxBytes, was.RxBytes), less(c.TxBytes, was.TxBytes)}
+}
+
+func (c Counted) plus(d Counted) Counted {
+	return Counted{c.RxPackets + d.RxPackets, c.TxPackets + d.TxPackets, c.RxBytes + d.RxBytes, c.TxBytes + d.TxBytes}
+}
+
+func countedBy(s *netlink.LinkStatistics) Counted {
+	if s == nil {
+		return Counted{}
+	}
+	return Counted{s.RxPackets, s.TxPackets, s.RxBytes, s.TxBytes}
 }
 
 // devices asks the kernel for all interfaces and their addresses.
@@ -54,9 +79,7 @@ func devices(h *netlink.Handle) ([]device, error) {
 		d := device{
 			index: a.Index, name: a.Name, mac: a.HardwareAddr, addresses: byIndex[a.Index], link: linkOfEncap(a.EncapType),
 			up: a.RawFlags&unix.IFF_UP != 0, loopback: a.RawFlags&unix.IFF_LOOPBACK != 0,
-		}
-		if a.Statistics != nil {
-			d.rx, d.tx = a.Statistics.RxPackets, a.Statistics.TxPackets
+			mtu: a.MTU, counted: countedBy(a.Statistics),
 		}
 		out = append(out, d)
 	}

@@ -33,6 +33,10 @@ type Filter struct {
 	// IgnoreNets leaves out packets with either address in one of them.
 	IgnoreNets []netip.Prefix
 
+	// Count has the kernel hand over the first bytes of what is left out, so that
+	// it can be counted.
+	Count bool
+
 	once  sync.Once
 	rules rules
 }
@@ -196,7 +200,8 @@ func (f *Filter) NeedsUserCheck() bool { return !f.compiled().any }
 // header, an IPv4 one in its IPv6-mapped form; ports are 0 where there are none.
 // The ports of a later fragment are not known: it counts where its protocol may.
 //
-// What is on loopback devices is left to the kernel's program.
+// What is on loopback devices is left to the kernel's program and, with Count, to
+// whoever knows the device.
 func (f *Filter) Allow(version, protocol uint8, src, dst [16]byte, sport, dport uint16, laterFragment bool) bool {
 	if f == nil {
 		return true

@@ -345,6 +345,45 @@ func TestProgramAgainstAllow(t *testing.T) {
 	}
 }
 
+// With Count the kernel hands over headers of what it would keep to itself, all of
+// which Allow refuses, and the rest is as without.
+func TestProgramCounts(t *testing.T) {
+	for name, plain := range testFilters() {
+		counting := &Filter{Protocols: plain.Protocols, IgnoreLocalhost: plain.IgnoreLocalhost,
+			IgnorePorts: plain.IgnorePorts, IgnoreNets: plain.IgnoreNets, Count: true}
+		r := rand.New(rand.NewPCG(7, 8))
+		for _, loopback := range []bool{false, true} {
+			with, without := vm(t, counting, linkEthernet, loopback, false), vm(t, plain, linkEthernet, loopback, false)
+			counted := 0
+			for range 1500 {
+				s := randomSpec(r)
+				if s.raw {
+					continue
+				}
+				b := s.frame()
+				kept, err := with.Run(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, _ := without.Run(b)
+				if want == 0 {
+					want = snapBulk
+					counted++
+					if s.allowed(counting) && !(loopback && plain.IgnoreLocalhost) {
+						t.Fatalf("%s: counted as left out: %v", name, s)
+					}
+				}
+				if kept != want {
+					t.Fatalf("%s, loopback %v: kept %d, want %d: %v", name, loopback, kept, want, s)
+				}
+			}
+			if name != "nothing" && !(name == "localhost" && !loopback) && counted == 0 {
+				t.Errorf("%s: nothing was left out", name)
+			}
+		}
+	}
+}
+
 // On a loopback device with IgnoreLocalhost only DNS between local addresses
 // passes, all of which Allow then refuses.
 func TestProgramOnLoopback(t *testing.T) {

@@ -15,10 +15,19 @@ type Interface struct {
 	MAC       net.HardwareAddr
 	Addresses []netip.Prefix
 	Link      uint16 // of the pcap registry, 65535 if it has none that we know
+	MTU       int
 	Up        bool
 	Loopback  bool
 	Present   bool // there is such a device now, and it is captured
+
+	base   Counted // by the device before it was captured
+	latest Counted // by the device when it was last looked at
+	ended  Counted // by former devices of this name while they were captured
 }
+
+// counted is what the devices of this name counted while they were captured; now
+// is what the present one says.
+func (i *Interface) counted(now Counted) Counted { return i.ended.plus(now.since(i.base)) }
 
 const (
 	// reuseNumbers is how many interfaces are known before the number of one
@@ -78,6 +87,7 @@ type registry struct {
 	list  []Interface
 	gone  []time.Time      // by number: since when it is not present; zero: it is
 	stray map[int32]leaver // by index of devices that are gone
+	left  map[int]Counted  // by index, the last words of devices that went since the latest update
 }
 
 type leaver struct {
@@ -86,7 +96,7 @@ type leaver struct {
 }
 
 func newRegistry() *registry {
-	return &registry{list: make([]Interface, 1), gone: make([]time.Time, 1), stray: map[int32]leaver{}}
+	return &registry{list: make([]Interface, 1), gone: make([]time.Time, 1), stray: map[int32]leaver{}, left: map[int]Counted{}}
 }
 
 // update takes the devices captured now, and says in words what is different.
@@ -101,8 +111,16 @@ func (r *registry) update(ds []device, now time.Time) (t *table, changes []strin
 			changes = append(changes, "interface "+d.name+" is not captured: there are too many")
 			continue
 		}
-		r.list[n] = Interface{Name: d.name, Index: d.index, MAC: d.mac, Addresses: d.addresses,
-			Link: d.link, Up: d.up, Loopback: d.loopback, Present: true}
+		was := Interface{}
+		if int(n) < len(old) && old[n].Name == d.name {
+			was = old[n]
+		}
+		is := Interface{Name: d.name, Index: d.index, MAC: d.mac, Addresses: d.addresses, Link: d.link, MTU: d.mtu,
+			Up: d.up, Loopback: d.loopback, Present: true, base: was.base, latest: d.counted, ended: was.ended}
+		if !was.Present || was.Index != is.Index {
+			is.base = d.counted
+		}
+		r.list[n] = is
 	}
 	for n := 1; n < len(r.list); n++ {
 		was := Interface{}
@@ -113,6 +131,11 @@ func (r *registry) update(ds []device, now time.Time) (t *table, changes []strin
 		changes = append(changes, change(was, is)...)
 		if was.Present && (!is.Present || is.Index != was.Index) {
 			r.stray[int32(was.Index)] = leaver{uint16(n), now}
+			last, heard := r.left[was.Index]
+			if !heard {
+				last = was.latest
+			}
+			r.list[n].ended = was.counted(last)
 		}
 		switch {
 		case is.Present:
@@ -121,6 +144,7 @@ func (r *registry) update(ds []device, now time.Time) (t *table, changes []strin
 			r.gone[n] = now
 		}
 	}
+	clear(r.left)
 	return r.table(now), changes
 }
 
@@ -160,6 +184,15 @@ func (r *registry) number(name string, now time.Time) uint16 {
 	}
 	r.list, r.gone = append(r.list, Interface{}), append(r.gone, time.Time{})
 	return uint16(len(r.list) - 1)
+}
+
+// rebase has the counters of a device begin now.
+func (r *registry) rebase(d device) {
+	for n := range r.list {
+		if i := &r.list[n]; i.Present && i.Index == d.index {
+			i.base, i.latest = d.counted, d.counted
+		}
+	}
 }
 
 func (r *registry) table(now time.Time) *table {

@@ -21,8 +21,9 @@ const (
 // many bytes of each to keep; with full it keeps all of each.
 //
 // It never refuses what Allow would count. It lets pass more: see
-// NeedsUserCheck. On loopback devices, where the kernel shows every packet
-// twice, it refuses the outgoing one.
+// NeedsUserCheck. With Count it lets the first bytes of all pass that is left
+// out. On loopback devices, where the kernel shows every packet twice, it refuses
+// the outgoing one.
 //
 // Rules that make the program too long for the kernel are left to Allow, and
 // too many interfaces to whoever reads the packets.
@@ -40,7 +41,7 @@ func (f *Filter) Program(interfaces []int, full bool) []bpf.Instruction {
 		func() { ours = spans{{0, 1<<31 - 1}} },
 	} {
 		shorten()
-		b := newBuilder(&r, full)
+		b := newBuilder(&r, full, f != nil && f.Count)
 		b.entry(ours)
 		b.body()
 		if p, err := b.program(); err == nil {
@@ -64,7 +65,7 @@ const maxNets6 = 100
 // body is the program without its entry, for frames of one link type: what
 // remains has no extension but the length, so that bpf.VM can run it.
 func (f *Filter) bodyProgram(link uint16, loopback, full bool) ([]bpf.Instruction, error) {
-	b := newBuilder(f.compiled(), full)
+	b := newBuilder(f.compiled(), full, f.Count)
 	b.clear()
 	if loopback && b.rules.localhost {
 		b.set(memLoopback)
@@ -87,19 +88,21 @@ type builder struct {
 	*assembler
 	rules *rules
 	full  bool
+	count bool // keep the first bytes of what is left out
 
 	ethernet, raw    label
 	ip4, ip6         label // X is the offset of the IP header
 	later, transport label // the protocol is in scratch; X is the transport header
 	snapTCP, snapUDP label
 	whole, some, cut label // returns
-	refuse           label
+	refuse           label // likewise: not ours, or shown twice
+	ignored          label // likewise: left out by a rule
 }
 
-func newBuilder(r *rules, full bool) *builder {
-	b := &builder{assembler: newAssembler(), rules: r, full: full}
+func newBuilder(r *rules, full, count bool) *builder {
+	b := &builder{assembler: newAssembler(), rules: r, full: full, count: count}
 	for _, l := range []*label{&b.ethernet, &b.raw, &b.ip4, &b.ip6, &b.later, &b.transport,
-		&b.snapTCP, &b.snapUDP, &b.whole, &b.some, &b.cut, &b.refuse} {
+		&b.snapTCP, &b.snapUDP, &b.whole, &b.some, &b.cut, &b.refuse, &b.ignored} {
 		*l = b.label()
 	}
 	return b
@@ -149,6 +152,10 @@ func (b *builder) body() {
 	b.emit(bpf.RetConstant{Val: b.keep(snapMaybe)})
 	b.place(b.cut)
 	b.emit(bpf.RetConstant{Val: b.keep(snapBulk)})
+	b.place(b.ignored)
+	if b.count {
+		b.emit(bpf.RetConstant{Val: snapBulk})
+	}
 	b.place(b.refuse)
 	b.emit(bpf.RetConstant{Val: 0})
 }
@@ -212,7 +219,7 @@ func (b *builder) addresses(hit label) {
 	done := b.label()
 	if b.rules.localhost {
 		b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memLoopback})
-		b.branch(bpf.JumpEqual, 1, b.refuse, next)
+		b.branch(bpf.JumpEqual, 1, b.ignored, next)
 	}
 	b.jump(done)
 	b.place(hit)
@@ -343,7 +350,7 @@ func (b *builder) laterFragments() {
 			numbers = append(numbers, span{protoTCP, protoTCP}).merged()
 		}
 		b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
-		b.in(numbers, count, b.refuse)
+		b.in(numbers, count, b.ignored)
 	}
 	b.place(count)
 	b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
@@ -354,7 +361,7 @@ func (b *builder) laterFragments() {
 func (b *builder) unlessRefused() {
 	if len(b.rules.nets4) > 0 || len(b.rules.nets6) > 0 {
 		b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memRefused})
-		b.branch(bpf.JumpEqual, 1, b.refuse, next)
+		b.branch(bpf.JumpEqual, 1, b.ignored, next)
 	}
 }
 
@@ -380,7 +387,7 @@ func (b *builder) transports() {
 	b.place(ports) // once for all: the list may be long
 	if len(r.ports) > 0 {
 		b.atLeast(4)
-		b.eitherPort(r.ports, b.refuse)
+		b.eitherPort(r.ports, b.ignored)
 	}
 	b.place(other)
 	b.unlessRefused()
@@ -391,7 +398,7 @@ func (b *builder) transports() {
 		b.place(some)
 		b.counted(protoTCP, r.tcp, count)
 		b.counted(protoUDP, r.udp, count)
-		b.jump(b.refuse)
+		b.jump(b.ignored)
 		b.place(count)
 		b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
 	}
@@ -408,7 +415,7 @@ func (b *builder) counted(protocol uint32, some spans, count label) {
 	not := b.label()
 	b.branch(bpf.JumpEqual, protocol, next, not)
 	b.eitherPort(some, count)
-	b.jump(b.refuse)
+	b.jump(b.ignored)
 	b.place(not)
 }
 

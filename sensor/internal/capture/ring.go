@@ -127,6 +127,7 @@ type ringSource struct {
 	table *atomic.Pointer[table]
 	since int64 // earlier packets passed before the filter was in place
 	cpu   int   // to run on; -1: any
+	born  time.Time
 
 	block   int // the one being read, or waited for
 	holding bool
@@ -148,10 +149,12 @@ type ringSource struct {
 	delivered atomic.Uint64
 	skipped   atomic.Uint64
 	damaged   atomic.Uint64
+	opened    atomic.Int64 // the age at which the block at hand was; 0: none is
+	held      atomic.Int64 // the longest that one was at hand, nanoseconds
 }
 
 func newRingSource(s *socket, shard int, t *atomic.Pointer[table], since int64, cpu int) *ringSource {
-	return &ringSource{socket: s, shard: shard, table: t, since: since, cpu: cpu, hatype: arphrdEther, link: linkEthernet}
+	return &ringSource{socket: s, shard: shard, table: t, since: since, cpu: cpu, born: time.Now(), hatype: arphrdEther, link: linkEthernet}
 }
 
 func (r *ringSource) Clock() int64 { return r.clock }
@@ -196,6 +199,7 @@ func (r *ringSource) release() {
 		return
 	}
 	r.holding = false
+	r.hold(r.age() - r.opened.Swap(0))
 	atomic.StoreUint32(r.status(), unix.TP_STATUS_KERNEL)
 	if r.block++; r.block == r.size.blocks {
 		r.block = 0
@@ -239,10 +243,29 @@ func (r *ringSource) advance(to int64) {
 	}
 }
 
+// hold notes for how long a block was at hand.
+func (r *ringSource) hold(ns int64) {
+	for was := r.held.Load(); ns > was && !r.held.CompareAndSwap(was, ns); was = r.held.Load() {
+	}
+}
+
+// longestHold is for any goroutine. It begins anew with each call.
+func (r *ringSource) longestHold() time.Duration {
+	held := r.held.Swap(0)
+	if opened := r.opened.Load(); opened != 0 {
+		held = max(held, r.age()-opened)
+	}
+	return time.Duration(held)
+}
+
+// age is the time since the ring was opened, never 0.
+func (r *ringSource) age() int64 { return int64(time.Since(r.born)) | 1 }
+
 func (r *ringSource) openBlock() {
 	base := r.block * r.size.block
 	h := r.ring[base : base+blockHeader]
 	r.holding = true
+	r.opened.Store(r.age())
 	r.left = binary.NativeEndian.Uint32(h[blockCount:])
 	r.at = base + int(binary.NativeEndian.Uint32(h[blockFirst:]))
 }

@@ -374,6 +374,50 @@ func TestRegistry(t *testing.T) {
 }
 
 // A host of containers makes up names for ever; numbers are used again.
+// What an interface counted goes on under its name, whatever device has it, and
+// begins where its capture does.
+func TestRegistryCounts(t *testing.T) {
+	dev := func(name string, index int, rx uint64) device {
+		return device{name: name, index: index, counted: Counted{RxPackets: rx}}
+	}
+	r, now := newRegistry(), time.Unix(0, 0)
+	counted := func(n int, current uint64) uint64 {
+		i := r.list[n]
+		if !i.Present {
+			return i.ended.RxPackets
+		}
+		c := i.counted(Counted{RxPackets: current})
+		return c.RxPackets
+	}
+	r.update([]device{dev("a", 1, 100)}, now)
+	if n := counted(1, 150); n != 50 {
+		t.Errorf("captured with 100, now 150: %d", n)
+	}
+	r.rebase(dev("a", 1, 110))
+	if n := counted(1, 150); n != 40 {
+		t.Errorf("begun again with 110: %d", n)
+	}
+	r.left[1] = Counted{RxPackets: 160} // its farewell
+	r.update(nil, now)
+	if n := counted(1, 0); n != 50 {
+		t.Errorf("gone with 160: %d", n)
+	}
+	r.update([]device{dev("a", 2, 7)}, now)
+	if n := counted(1, 9); n != 52 {
+		t.Errorf("another device with 2 more: %d", n)
+	}
+	r.update([]device{dev("a", 2, 10)}, now)
+	r.update([]device{dev("a", 3, 0)}, now) // no farewell was heard of the one before
+	if n := counted(1, 1); n != 54 {
+		t.Errorf("a third with 1: %d", n)
+	}
+	r.left[3] = Counted{RxPackets: 5}
+	r.update([]device{dev("b", 3, 5)}, now) // renamed
+	if n, m := counted(1, 0), counted(2, 8); n != 58 || m != 3 {
+		t.Errorf("renamed: %d under the old name, %d under the new", n, m)
+	}
+}
+
 func TestRegistryChurn(t *testing.T) {
 	r := newRegistry()
 	now := time.Unix(1000, 0)

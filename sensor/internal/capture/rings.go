@@ -178,7 +178,7 @@ func (r *Rings) open(open opener) error {
 		}
 		r.sources = append(r.sources, newRingSource(s, i, &r.watcher.table, since, cpu))
 	}
-	return nil
+	return r.watcher.rebase()
 }
 
 // openSockets halves the rings as long as the kernel has no memory for them.

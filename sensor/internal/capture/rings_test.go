@@ -463,6 +463,35 @@ func TestLiveDrops(t *testing.T) {
 	}
 }
 
+// How long a shard held a block of the ring shows while it does and afterwards, once.
+func TestLiveLongestHold(t *testing.T) {
+	l := newLab(t)
+	l.veth("v1", "v2")
+	r := l.open(Options{Interfaces: []string{"v1"}, Shards: 1, RingMemory: 2 << 20, BlockTimeout: 5 * time.Millisecond})
+	s := r.Sources()[0]
+	t.Cleanup(func() { s.Close() })
+	l.sender("v2")(udpFrame(1, "192.0.2.1", "192.0.2.2", 100, 1, nil))
+	var ps []Packet
+	eventually(t, 5*time.Second, "a packet", func() bool {
+		var err error
+		ps, err = s.Next()
+		l.do(err)
+		return len(ps) > 0
+	})
+	hold := func() time.Duration { return r.Stats().Shards[0].LongestHold }
+	const long = 50 * time.Millisecond
+	begin := time.Now()
+	eventually(t, 5*time.Second, "it is held", func() bool { return hold() >= long })
+	if real := time.Since(begin); real < long-5*time.Millisecond {
+		t.Errorf("%v of holding after %v", long, real)
+	}
+	_, err := s.Next()
+	l.do(err)
+	if after, then := hold(), hold(); after < long || then != 0 {
+		t.Errorf("held %v in all, then %v", after, then)
+	}
+}
+
 // A packet may wait in a block for long. Meanwhile the idle source must not say
 // that time is past it: the reader of every test checks that.
 func TestLiveIdleClock(t *testing.T) {
@@ -757,6 +786,11 @@ func TestLiveStats(t *testing.T) {
 	}
 	if got["v1"].RxPackets != 10 || got["v2"].TxPackets != 10 || len(got) != 2 {
 		t.Errorf("%+v", got)
+	}
+	for name, bytes := range map[string]uint64{"v1": got["v1"].RxBytes, "v2": got["v2"].TxBytes} {
+		if bytes < 10*(100-14) || bytes > 10*(100+4) {
+			t.Errorf("%s counted %d bytes", name, bytes)
+		}
 	}
 	text := strings.Join(r.Describe(), "\n")
 	for _, want := range []string{"1 rings of 2 blocks", "interface 1: v", "filter of", "ret #128"} {

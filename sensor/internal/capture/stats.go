@@ -1,5 +1,7 @@
 package capture
 
+import "time"
+
 // Stats are counters since the rings were opened.
 type Stats struct {
 	Shards     []ShardStats
@@ -18,13 +20,19 @@ type ShardStats struct {
 	Damaged   uint64 // not given: the ring contradicts itself
 
 	RingBytes int // memory of the ring
+
+	// LongestHold is the longest time that a block of the ring was in the shard's
+	// hands, from its opening to its return to the kernel, since the last Stats;
+	// of a block that is still there, up to now.
+	LongestHold time.Duration
 }
 
-// InterfaceStats are what the kernel itself counted on an interface that is
-// captured, since the interface was made.
+// InterfaceStats are what the devices of an interface themselves counted while
+// they were captured. A device that is just going may be missing from it for a
+// moment.
 type InterfaceStats struct {
-	Interface            uint16 // as in Packet
-	RxPackets, TxPackets uint64
+	Interface uint16 // as in Packet
+	Counted
 }
 
 // Stats reads the counters of the kernel and ours. Interfaces is empty where the
@@ -33,24 +41,32 @@ type InterfaceStats struct {
 func (r *Rings) Stats() Stats {
 	var out Stats
 	for _, s := range r.sources {
+		is := ShardStats{ // before the kernel's: what is not in these is not in those
+			Delivered: s.delivered.Load(), Skipped: s.skipped.Load(), Damaged: s.damaged.Load(),
+			RingBytes: r.size.block * r.size.blocks, LongestHold: s.longestHold(),
+		}
 		s.mu.Lock()
 		s.count()
-		totals := s.totals
+		is.Packets, is.Drops, is.Freezes = s.totals[0], s.totals[1], s.totals[2]
 		s.mu.Unlock()
-		out.Shards = append(out.Shards, ShardStats{
-			Packets: totals[0], Drops: totals[1], Freezes: totals[2],
-			Delivered: s.delivered.Load(), Skipped: s.skipped.Load(), Damaged: s.damaged.Load(),
-			RingBytes: r.size.block * r.size.blocks,
-		})
+		out.Shards = append(out.Shards, is)
 	}
 	all, err := devices(r.watcher.handle)
 	if err != nil {
 		return out
 	}
-	t := r.watcher.table.Load()
+	now := map[int]Counted{}
 	for _, d := range all {
-		if n, ok := t.numbers[int32(d.index)]; ok && t.list[n].Present {
-			out.Interfaces = append(out.Interfaces, InterfaceStats{Interface: n, RxPackets: d.rx, TxPackets: d.tx})
+		now[d.index] = d.counted
+	}
+	for n, i := range r.watcher.table.Load().list {
+		c, there := now[i.Index]
+		switch {
+		case n == 0:
+		case !i.Present:
+			out.Interfaces = append(out.Interfaces, InterfaceStats{uint16(n), i.ended})
+		case there:
+			out.Interfaces = append(out.Interfaces, InterfaceStats{uint16(n), i.counted(c)})
 		}
 	}
 	return out

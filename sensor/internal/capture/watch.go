@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -101,12 +102,13 @@ func (w *watcher) run() {
 		}
 		timeout := unix.NsecToTimeval(int64(wait))
 		w.events.SetReceiveTimeout(&timeout)
-		_, _, err := w.events.Receive()
+		messages, _, err := w.events.Receive()
 		select {
 		case <-w.quit:
 			return
 		default:
 		}
+		w.departed(messages)
 		quiet := errors.Is(err, unix.EAGAIN)
 		if !quiet && since.IsZero() {
 			since = time.Now() // an event, or some were lost
@@ -117,6 +119,20 @@ func (w *watcher) run() {
 		if quiet && (!since.IsZero() || time.Since(last) >= wait) || !since.IsZero() && time.Since(since) > busy {
 			w.look()
 			since, last = time.Time{}, time.Now()
+		}
+	}
+}
+
+// departed notes what devices have counted that are gone: the kernel says it once
+// more in their farewell.
+func (w *watcher) departed(messages []syscall.NetlinkMessage) {
+	for _, m := range messages {
+		if m.Header.Type != unix.RTM_DELLINK || len(m.Data) < unix.SizeofIfInfomsg {
+			continue
+		}
+		// A port that leaves its bridge says goodbye, too, without counters.
+		if l, err := netlink.LinkDeserialize(nil, m.Data); err == nil && l.Attrs().Statistics != nil {
+			w.registry.left[l.Attrs().Index] = countedBy(l.Attrs().Statistics)
 		}
 	}
 }
@@ -139,6 +155,9 @@ func (w *watcher) look() {
 
 func (w *watcher) take(all []device) {
 	old := w.table.Load()
+	for _, d := range all { // what is renamed or not selected any more has not gone
+		w.registry.left[d.index] = d.counted
+	}
 	t, changes := w.registry.update(w.selection.of(w.handle, all), time.Now())
 	w.local.Store(newLocalSet(all))
 	w.table.Store(t)
@@ -151,4 +170,17 @@ func (w *watcher) take(all []device) {
 	for _, c := range changes {
 		w.say(c)
 	}
+}
+
+// rebase has the interfaces' own counters begin now. It is for before run.
+func (w *watcher) rebase() error {
+	all, err := devices(w.handle)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		w.registry.rebase(d)
+	}
+	w.table.Store(w.registry.table(time.Now()))
+	return nil
 }

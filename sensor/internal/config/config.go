@@ -44,6 +44,7 @@ type Capture struct {
 	BlockTimeout time.Duration  `netmon:"block_timeout,min=1ms,max=1s" doc:"The longest that a packet waits in the ring."`
 	Snap         string         `netmon:"snap,enum=auto|full" doc:"How much of a packet the kernel hands over."`
 	MaxFlows     int            `netmon:"max_flows,min=16,max=100000000" doc:"Flows that all shards together remember."`
+	Pin          bool           `netmon:"pin" doc:"Each shard on a thread and a CPU of its own."`
 }
 
 // Filter says what is not counted.
@@ -52,6 +53,7 @@ type Filter struct {
 	IgnoreLocalhost bool           `netmon:"ignore_localhost" doc:"Leave out loopback traffic."`
 	IgnorePorts     []PortRange    `netmon:"ignore_ports" doc:"Ports and ranges of them, at either end."`
 	IgnoreNets      []netip.Prefix `netmon:"ignore_nets" doc:"Networks and addresses, at either end."`
+	Count           bool           `netmon:"count" doc:"Count what is left out."`
 	OnlyDomains     []string       `netmon:"only_domains" doc:"Names that keep rows of their own; empty: all."`
 	IgnoreDomains   []string       `netmon:"ignore_domains" doc:"Names that do not."`
 }

@@ -1,0 +1,7 @@
+capture {
+  pin = 3
+}
+
+filter {
+  count = "often"
+}
