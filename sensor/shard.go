@@ -39,9 +39,9 @@ type shard struct {
 	out  chan<- *harvest
 	wait bool // for a free harvest at each epoch's end: replay, where time can wait
 
-	whole   bool // the table gives out whole flows only; see flow.Options
-	cut     int  // whole: packets after which an epoch is handed over in part; 0: never
-	uncut   int  // packets since
+	whole bool // the table gives out whole flows only; see flow.Options
+	cut   int  // whole: packets after which an epoch is handed over in part; 0: never
+	uncut int  // packets since
 }
 
 // A harvest is what one shard hands to the join for one epoch.
