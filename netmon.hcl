@@ -8,7 +8,6 @@
 sensor {
   id       = hostname() # the label `host` on every series
   interval = "5s"       # length of a window, 100ms to 1h
-  user     = ""         # to become when started as root, with CAP_NET_RAW alone; "" = netmon if there is one, else nobody; "root" stays root
 }
 
 capture {
@@ -41,7 +40,7 @@ views {
 
 plugins {
   directory = "/usr/lib/netmon/plugins" # looked into first, then the directory of netmon-sensor itself
-  user      = ""                        # of plugins when started as root; "" = netmon-plugin if there is one, else nobody
+  user      = ""                        # run plugins as this user; "" = as the sensor
 }
 
 # An exporter runs the program netmon-exporter-TYPE. A second one of the same type
@@ -95,7 +94,5 @@ log {
 }
 
 status {
-  listen   = "127.0.0.1:9854" # the sensor's own metrics, probes and pages; "" = off
-  insecure = false            # true = listen may be an address that other machines reach, without TLS or login
-  reload   = false            # true = POST /-/reload reads this file again, as SIGHUP does
+  listen = "127.0.0.1:9854" # the sensor's own metrics and probes; "" = off
 }

@@ -114,7 +114,7 @@ func (p *pipeline) exportTo(ctx context.Context, o ReplayOptions) (func() error,
 	if o.Config == nil || o.Explain != "" {
 		return func() error { return nil }, nil
 	}
-	sinks, log, err := openSinks(o.Config, o.Version, o.Logger, pluginHost{})
+	sinks, log, err := openSinks(o.Config, o.Version, o.Logger)
 	if err != nil || len(sinks) == 0 {
 		return func() error { return nil }, err
 	}

@@ -32,8 +32,6 @@ type status struct {
 	sinks    []sink
 	started  atomic.Bool
 
-	privileges *privileges // nil where nothing was given up
-
 	mu      sync.Mutex // guards totals and end
 	totals  *rows.Totals
 	end     int64 // of the newest window, Unix nanoseconds
@@ -102,9 +100,6 @@ func (s *status) serveReady(w http.ResponseWriter, _ *http.Request) {
 	if !s.started.Load() {
 		not = append(not, "starting")
 	}
-	if s.privileges != nil && !s.privileges.launcher.Alive() {
-		not = append(not, "the launcher of plugins is gone: start the sensor again")
-	}
 	for _, sink := range s.sinks {
 		if st := sink.Status(); st.State != export.Running {
 			not = append(not, fmt.Sprintf("exporter %s is %s: %s", sink.label, st.State, st.LastError))
@@ -157,16 +152,6 @@ func (s *status) Collect(out chan<- prometheus.Metric) {
 		gauge("netmon_exporter_behind_windows", "Windows of the log that the exporter has not acknowledged.", float64(s.log.Last()-min(st.Acknowledged, s.log.Last())), sink.label)
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc("netmon_exporter_restarts_total", "How often the exporter's plugin was started again.",
 			[]string{"exporter"}, nil), prometheus.CounterValue, float64(st.Restarts), sink.label)
-	}
-	if s.privileges != nil {
-		confinement := prometheus.NewDesc("netmon_confinement", "1 for each measure that confines the sensor, 0 for those that it has to do without.", []string{"kind"}, nil)
-		for _, m := range s.privileges.measures {
-			on := 0.0
-			if m.on {
-				on = 1
-			}
-			out <- prometheus.MustNewConstMetric(confinement, prometheus.GaugeValue, on, m.kind)
-		}
 	}
 	out <- prometheus.MustNewConstMetric(prometheus.NewDesc("netmon_log_windows_total", "Windows appended to the log.", nil, nil),
 		prometheus.CounterValue, float64(s.log.Last()))

@@ -183,12 +183,8 @@ func procStatus(t testing.TB, pid int) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return statusFields(string(text))
-}
-
-func statusFields(text string) map[string]string {
 	fields := map[string]string{}
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(string(text)) {
 		name, value, _ := strings.Cut(line, ":")
 		fields[name] = strings.TrimSpace(value)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	goplugin "github.com/hashicorp/go-plugin"
 )
@@ -38,25 +39,10 @@ func Find(exporterType, command string, dirs []string) (string, error) {
 	return "", fmt.Errorf("exporter %q: no program %s in %s; install it there, or set command", exporterType, program, strings.Join(dirs, ", "))
 }
 
-// inspect says why the program at path must not be run.
+// inspect says why path must not be run. The kernel follows symbolic links, so
+// their target counts.
 func inspect(path string) error {
-	if err := inspectFile(path, path); err != nil {
-		return err
-	}
-	var owners []int
-	if os.Geteuid() == 0 {
-		owners = []int{ownUser()}
-	}
-	if err := Writable(path, owners); err != nil {
-		return fmt.Errorf("plugin %s could be replaced: %w", path, err)
-	}
-	return nil
-}
-
-// inspectFile says why what is at place must not be run; it is called path. The
-// kernel follows symbolic links, so their target counts.
-func inspectFile(path, place string) error {
-	info, err := os.Stat(place)
+	info, err := os.Stat(path)
 	if err != nil {
 		return fmt.Errorf("plugin %s: %w", path, errors.Unwrap(err))
 	}
@@ -71,16 +57,21 @@ func inspectFile(path, place string) error {
 	case mode&0o022 != 0:
 		return fmt.Errorf("plugin %s may be changed by others (mode %v): chmod go-w it", path, mode.Perm())
 	}
-	if uid, _ := owner(info); os.Geteuid() == 0 && uid != 0 && uid != ownUser() {
-		return fmt.Errorf("plugin %s belongs to user %d, who could change what root runs: chown it to root", path, uid)
+	owner := int(info.Sys().(*syscall.Stat_t).Uid)
+	if os.Geteuid() == 0 && owner != 0 && owner != ownUser() {
+		return fmt.Errorf("plugin %s belongs to user %d, who could change what root runs: chown it to root", path, owner)
+	}
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); err == nil && info.Mode()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+		return fmt.Errorf("plugin %s stands in a directory where everybody may put another in its place: chmod o-w %s", path, dir)
 	}
 	return nil
 }
 
-// verify compares the file at place, which is called path, with its checksum, "sha256:" and hexadecimal digits.
+// verify compares the file with its checksum, "sha256:" and hexadecimal digits.
 // The value that go-plugin compares with is used up by one comparison, hence a
 // new one at every start.
-func verify(path, place, checksum string) error {
+func verify(path, checksum string) error {
 	if checksum == "" {
 		return nil
 	}
@@ -91,7 +82,7 @@ func verify(path, place, checksum string) error {
 	}
 	hash := sha256.New()
 	secure := goplugin.SecureConfig{Checksum: want, Hash: hash}
-	switch same, err := secure.Check(place); {
+	switch same, err := secure.Check(path); {
 	case err != nil:
 		return fmt.Errorf("checksum of plugin %s: %w", path, err)
 	case !same:
@@ -105,8 +96,7 @@ func verify(path, place, checksum string) error {
 func ownUser() int {
 	if self, err := os.Executable(); err == nil {
 		if info, err := os.Stat(self); err == nil {
-			uid, _ := owner(info)
-			return uid
+			return int(info.Sys().(*syscall.Stat_t).Uid)
 		}
 	}
 	return 0

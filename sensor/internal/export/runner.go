@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,13 +32,11 @@ const (
 // go-plugin's own runner hands down the sensor's standard input, environment and
 // capabilities, and kills only the process itself.
 type runner struct {
-	launcher *Launcher // starts it; nil: the runner does
-	path     string
-	checksum string
-	env      []string
-	account  *Account
-	logger   hclog.Logger
-	stderr   *stderrLog
+	path    string
+	env     []string
+	account *account
+	logger  hclog.Logger
+	stderr  *stderrLog
 
 	handshake *io.PipeReader // the first line of standard output, for go-plugin
 	answer    *io.PipeWriter
@@ -47,7 +46,6 @@ type runner struct {
 
 	mu     sync.Mutex // guards what follows
 	pid    int        // 0 before the start and after the end: nothing to kill
-	remote *launched  // the process, where the launcher started it
 	id     string     // the pid for ever
 	killed bool
 	spoke  bool   // it printed something,
@@ -60,37 +58,42 @@ func newRunner(o Options, logger hclog.Logger) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Launcher != nil {
-		account = o.Launcher.account
-	}
 	r := &runner{
-		launcher: o.Launcher,
-		checksum: o.Checksum,
-		path:     o.Path,
-		env:      environment(os.Environ(), o.Env, logger.GetLevel()),
-		account:  account,
-		logger:   logger,
-		stderr:   &stderrLog{logger: logger},
-		id:       "0",
-		done:     make(chan struct{}),
+		path:    o.Path,
+		env:     environment(os.Environ(), o.Env, logger.GetLevel()),
+		account: account,
+		logger:  logger,
+		stderr:  &stderrLog{logger: logger},
+		id:      "0",
+		done:    make(chan struct{}),
 	}
 	r.handshake, r.answer = io.Pipe()
 	return r, nil
 }
 
+// account is a user to run a plugin as.
+type account struct{ uid, gid uint32 }
+
 // accountOf returns nil for the user that the sensor is.
-func accountOf(name string) (*Account, error) {
+func accountOf(name string) (*account, error) {
 	if name == "" {
 		return nil, nil
 	}
-	a, err := LookupAccount(name)
+	u, err := user.Lookup(name)
 	if err != nil {
+		if u, err = user.LookupId(name); err != nil {
+			return nil, fmt.Errorf("user %q for plugins: no such user", name)
+		}
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	gid, errGroup := strconv.ParseUint(u.Gid, 10, 32)
+	if err := errors.Join(err, errGroup); err != nil {
 		return nil, fmt.Errorf("user %q for plugins: %w", name, err)
 	}
-	if a.UID == os.Geteuid() {
+	if int(uid) == os.Geteuid() {
 		return nil, nil
 	}
-	return &a, nil
+	return &account{uint32(uid), uint32(gid)}, nil
 }
 
 // Start starts the process. It returns once it runs or cannot.
@@ -116,7 +119,7 @@ func (r *runner) Start(context.Context) error {
 		},
 	}
 	if r.account != nil {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(r.account.UID), Gid: uint32(r.account.GID)}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: r.account.uid, Gid: r.account.gid}
 	}
 	started := make(chan error)
 	go r.live(cmd, started, stdout, stderr)
@@ -132,9 +135,7 @@ func (r *runner) Start(context.Context) error {
 // here.
 func (r *runner) live(cmd *exec.Cmd, started chan<- error, stdout, stderr *os.File) {
 	defer close(r.done)
-	if r.launcher == nil {
-		lockDown()
-	}
+	lockDown()
 	if err := r.fork(cmd); err != nil {
 		_ = r.answer.Close()
 		_, _ = stdout.Close(), stderr.Close()
@@ -149,19 +150,12 @@ func (r *runner) live(cmd *exec.Cmd, started chan<- error, stdout, stderr *os.Fi
 
 	// Seen dead but not yet reaped, the leader keeps the number of its group
 	// from being given to another.
-	if r.remote != nil {
-		<-r.remote.done // the launcher has done the rest
-	} else {
-		awaitExit(cmd.Process.Pid)
-		r.kill()
-	}
+	awaitExit(cmd.Process.Pid)
+	r.kill()
 	r.mu.Lock()
 	r.pid = 0
-	if r.remote != nil {
-		r.exit = r.remote.exit
-	} else {
-		r.exit = cmd.Wait()
-	}
+	err := cmd.Wait()
+	r.exit = err
 	r.mu.Unlock()
 
 	deadline := time.Now().Add(afterlife)
@@ -176,17 +170,10 @@ func (r *runner) fork(cmd *exec.Cmd) error {
 	if r.killed {
 		return errors.New("stopped before it was started")
 	}
-	if r.launcher != nil {
-		var err error
-		r.remote, r.pid, err = r.launcher.start(r.path, r.checksum, r.env, cmd.Stdout.(*os.File), cmd.Stderr.(*os.File))
-		if err != nil {
-			return err
-		}
-	} else if err := cmd.Start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		return err
-	} else {
-		r.pid = cmd.Process.Pid
 	}
+	r.pid = cmd.Process.Pid
 	r.id = strconv.Itoa(r.pid)
 	return nil
 }
@@ -206,11 +193,7 @@ func (r *runner) kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.killed = true
-	switch {
-	case r.pid == 0:
-	case r.remote != nil:
-		r.remote.kill()
-	default:
+	if r.pid != 0 {
 		_ = unix.Kill(-r.pid, unix.SIGKILL)
 	}
 }

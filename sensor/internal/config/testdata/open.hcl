@@ -1,3 +1,0 @@
-status {
-  listen = ":9854"
-}
