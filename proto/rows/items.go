@@ -23,6 +23,8 @@ func itemHelp() map[string]string {
 		"dns_malformed_total":    "DNS messages that ended early or made no sense.",
 		"names_invalid_total":    "Names seen that are no valid domain name.",
 		"names_overflowed_total": "Evidence given up because a bound was reached (detail: heads, streams, facts, hints).",
+		"log_gaps_total":         "Times that the sensor was not there, by how the one before it ended (detail: stopped, killed).",
+		"log_gap_seconds_total":  "How long nothing was counted because of that, whole seconds begun each time.",
 		"audit_imbalance":        "Packets decoded less those accounted and held; not 0 is a fault of the sensor.",
 
 		"capture_longest_hold_seconds": "The longest time that a shard held a block of the ring, since the last window.",

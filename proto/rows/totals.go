@@ -102,6 +102,9 @@ func (t *Totals) Rows() []*netmonpb.Row {
 	return out
 }
 
+// Has tells whether there is a row of a key, given as Key encodes it.
+func (t *Totals) Has(key string) bool { return t.rows[key] != nil }
+
 // Len is the number of rows.
 func (t *Totals) Len() int { return len(t.rows) }
 

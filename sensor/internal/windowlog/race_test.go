@@ -1,0 +1,5 @@
+//go:build race
+
+package windowlog
+
+const raceEnabled = true
