@@ -8,6 +8,10 @@
 sensor {
   id       = hostname() # the label `host` on every series
   interval = "5s"       # length of a window, 100ms to 1h
+
+  state_dir     = "/var/lib/netmon" # where windows are kept for the exporters, across restarts; "" = in memory
+  log_max_bytes = "64MiB"           # of these windows; older ones are added up, and nothing is dropped
+  sync          = "0s"              # windows may wait this long to be written to disk together; exporters get them after that
 }
 
 capture {

@@ -73,11 +73,9 @@ func (j *join) sensorRows(h *harvest) {
 	}
 }
 
-// total adds to a counter of the view `sensor`. It is 0 before it moves, so that
-// nobody misses its first step; only where interfaces have it, who may be many, it
-// has no row until then.
+// total adds to a counter of the view `sensor`. A counter that never moved has no row.
 func (j *join) total(item, iface string, shard uint32, detail string, delta uint64) {
-	if delta > 0 || iface == "" {
+	if delta > 0 {
 		j.views.Count(item, iface, shard, detail, delta)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/netmon-sensor/netmon/sensor/internal/flow"
 	"github.com/netmon-sensor/netmon/sensor/internal/names"
 	"github.com/netmon-sensor/netmon/sensor/internal/packet"
+	"github.com/netmon-sensor/netmon/sensor/internal/windowlog"
 )
 
 // ReplayOptions says what to read and what to do with it.
@@ -114,7 +115,8 @@ func (p *pipeline) exportTo(ctx context.Context, o ReplayOptions) (func() error,
 	if o.Config == nil || o.Explain != "" {
 		return func() error { return nil }, nil
 	}
-	sinks, log, err := openSinks(o.Config, o.Version, o.Logger)
+	log := windowlog.NewMemory(windowlog.MemoryOptions{SensorID: o.Config.Sensor.ID})
+	sinks, err := openSinks(o.Config, o.Version, o.Logger, log)
 	if err != nil || len(sinks) == 0 {
 		return func() error { return nil }, err
 	}

@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -24,9 +26,10 @@ import (
 	"github.com/netmon-sensor/netmon/sensor/internal/windowlog"
 )
 
-// drainTimeout bounds how long a sensor that was told to stop waits for its
-// exporters to take what is in the log.
-const drainTimeout = 10 * time.Second
+// drainTimeout is how long, once a sensor was told to stop, its exporters have to
+// take what is in the log. Ending them and closing the log comes on top; with all of
+// it the sensor is gone within ten seconds.
+const drainTimeout = 5500 * time.Millisecond
 
 // holdTime is how long the counters of a flow wait for the flow's own name. A
 // flow that shows one later is counted under what DNS knows until then.
@@ -71,12 +74,6 @@ func (s sink) refused(err error) error {
 func New(cfg *config.Config, version string, logger hclog.Logger) (*Sensor, error) {
 	s := &Sensor{cfg: cfg, logger: logger}
 	var err error
-	if s.sinks, s.log, err = openSinks(cfg, version, logger); err != nil {
-		return nil, err
-	}
-	if s.status, err = newStatus(cfg.Status.Listen, version, s.log, s.sinks); err != nil {
-		return nil, err
-	}
 	filter := captureFilter(cfg)
 	if s.rings, err = capture.OpenRings(capture.Options{
 		Interfaces:   cfg.Capture.Interfaces,
@@ -90,6 +87,15 @@ func New(cfg *config.Config, version string, logger hclog.Logger) (*Sensor, erro
 		Filter:       filter,
 		Event:        func(text string) { logger.Named("capture").Info(text) },
 	}); err != nil {
+		return nil, err
+	}
+	if s.log, err = openLog(cfg, logger); err != nil {
+		return nil, err
+	}
+	if s.sinks, err = openSinks(cfg, version, logger, s.log); err != nil {
+		return nil, err
+	}
+	if s.status, err = newStatus(cfg.Status.Listen, version, s.log, s.sinks); err != nil {
 		return nil, err
 	}
 	sources := s.rings.Sources()
@@ -135,35 +141,83 @@ func (s *Sensor) Run(ctx context.Context) error {
 	go func() { joined <- s.join.run(s.in, stop) }()
 
 	var exporting errgroup.Group
+	refused := make(chan error, len(s.sinks))
 	for _, sink := range s.sinks {
-		if err := sink.refused(sink.Start(sinkCtx)); err != nil {
-			capturing.Go(func() error { return err }) // ends the shards, then the join
-			break
-		}
-		exporting.Go(func() error { return sink.Run(sinkCtx) })
+		exporting.Go(func() error {
+			err := sink.Start(sinkCtx)
+			if errors.Is(err, export.ErrNoAnswer) {
+				s.logger.Error("exporter does not answer, it is started again", "error", err)
+			} else if err := sink.refused(err); err != nil {
+				refused <- err
+				stop() // ends the shards, then the join
+				return nil
+			}
+			return sink.Run(sinkCtx)
+		})
 	}
 	s.status.ready()
+	context.AfterFunc(ctx, func() { time.AfterFunc(drainTimeout, killSinks) })
 
 	err := errors.Join(capturing.Wait(), <-joined)
 	s.rings.Close() // the join asked it for counters until now
-	s.log.Close()
-	deadline := time.AfterFunc(drainTimeout, killSinks)
-	defer deadline.Stop()
+	if err := s.log.Close(); err != nil {
+		s.logger.Error("the log is incomplete", "error", err)
+	}
 	if undelivered := exporting.Wait(); undelivered != nil {
-		s.logger.Error("stopped before every window was delivered", "error", undelivered)
+		s.logger.Error("stopped before every window was delivered", "error", undelivered, "log", kept(s.cfg))
+	}
+	if err := s.log.Release(); err != nil {
+		s.logger.Error("the log was not closed in order", "error", err)
+	}
+	close(refused)
+	for bad := range refused {
+		err = errors.Join(err, bad)
 	}
 	return err
 }
 
-// append is the join's way to the log.
-func (s *Sensor) append(start, end int64, rows []*netmonpb.Row) error {
-	s.status.window(end, rows)
-	return s.log.Append(&netmonpb.Window{StartNs: uint64(start), EndNs: uint64(end), Rows: rows})
+// kept says what becomes of windows that were not delivered.
+func kept(cfg *config.Config) string {
+	if cfg.Sensor.StateDir == "" {
+		return "in memory, gone"
+	}
+	return "kept for the next start"
 }
 
-// openSinks makes the log and one sink for each exporter that is enabled.
-func openSinks(cfg *config.Config, version string, logger hclog.Logger) ([]sink, windowlog.Log, error) {
-	log := windowlog.NewMemory(windowlog.MemoryOptions{SensorID: cfg.Sensor.ID})
+// append is the join's way to the log.
+func (s *Sensor) append(start, end int64, rows []*netmonpb.Row) error {
+	w := &netmonpb.Window{StartNs: uint64(start), EndNs: uint64(end), Rows: rows}
+	err := s.log.Append(w)
+	s.status.window(end, w.Rows) // with what the log had to add
+	return err
+}
+
+// openLog goes on with the log in the state directory, or makes one.
+func openLog(cfg *config.Config, logger hclog.Logger) (windowlog.Log, error) {
+	if cfg.Sensor.StateDir == "" {
+		return windowlog.NewMemory(windowlog.MemoryOptions{SensorID: cfg.Sensor.ID, MaxBytes: int64(cfg.Sensor.LogMaxBytes)}), nil
+	}
+	log, err := windowlog.Open(windowlog.DiskOptions{
+		SensorID: cfg.Sensor.ID, Dir: cfg.Sensor.StateDir, MaxBytes: int64(cfg.Sensor.LogMaxBytes), Sync: cfg.Sensor.Sync,
+		MaxRows: cfg.Views.MaxRows, IdleTimeout: cfg.Views.IdleTimeout, Logger: logger.Named("log"),
+	})
+	if err == nil {
+		return log, nil
+	}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		err = fmt.Errorf("%w%s", err, fmt.Sprintf(stateHelp, cfg.Sensor.StateDir))
+	}
+	return nil, configError{fmt.Errorf("sensor { state_dir }: %w", err)}
+}
+
+const stateHelp = `
+The sensor keeps there what its exporters have yet to be sent. Either make the
+directory for the user that runs it, or do without what survives a restart:
+  sudo install -d -m 700 -o "$USER" %s
+  sensor { state_dir = "" } # in the configuration: keeps it in memory`
+
+// openSinks makes one sink for each exporter that is enabled.
+func openSinks(cfg *config.Config, version string, logger hclog.Logger, log windowlog.Log) ([]sink, error) {
 	var sinks []sink
 	for _, e := range cfg.Exporters {
 		if !e.Enabled {
@@ -171,7 +225,7 @@ func openSinks(cfg *config.Config, version string, logger hclog.Logger) ([]sink,
 		}
 		path, err := export.Find(e.Type, e.Command, pluginDirs(cfg))
 		if err != nil {
-			return nil, nil, configError{e.Error("No usable plugin for this exporter", err)}
+			return nil, configError{e.Error("No usable plugin for this exporter", err)}
 		}
 		sinks = append(sinks, sink{e.Label(), e, export.New(export.Options{
 			Label: e.Label(), Type: e.Type, Name: e.Name, Path: path, Checksum: e.Checksum, Env: e.Env,
@@ -180,7 +234,7 @@ func openSinks(cfg *config.Config, version string, logger hclog.Logger) ([]sink,
 			IsFolded: func(err error) bool { return errors.Is(err, windowlog.ErrFolded) },
 		}, e, log)})
 	}
-	return sinks, log, nil
+	return sinks, nil
 }
 
 // pluginDirs lists where plugins are looked for: the configured folder, then the
@@ -196,11 +250,10 @@ func pluginDirs(cfg *config.Config) []string {
 // Check starts every enabled exporter, has it check its configuration, and stops
 // it again. No socket is opened.
 func Check(ctx context.Context, cfg *config.Config, version string, logger hclog.Logger) error {
-	sinks, log, err := openSinks(cfg, version, logger)
+	sinks, err := openSinks(cfg, version, logger, windowlog.NewMemory(windowlog.MemoryOptions{SensorID: cfg.Sensor.ID}))
 	if err != nil {
 		return err
 	}
-	defer log.Close()
 	var errs []error
 	for _, sink := range sinks {
 		errs = append(errs, sink.refused(sink.Check(ctx)))

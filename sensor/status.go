@@ -105,6 +105,9 @@ func (s *status) serveReady(w http.ResponseWriter, _ *http.Request) {
 			not = append(not, fmt.Sprintf("exporter %s is %s: %s", sink.label, st.State, st.LastError))
 		}
 	}
+	if why := s.log.Stats().Refused; why != nil {
+		not = append(not, fmt.Sprintf("the log gathers in memory: %v", why))
+	}
 	if len(not) > 0 {
 		http.Error(w, strings.Join(not, "\n"), http.StatusServiceUnavailable)
 		return
@@ -153,8 +156,30 @@ func (s *status) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc("netmon_exporter_restarts_total", "How often the exporter's plugin was started again.",
 			[]string{"exporter"}, nil), prometheus.CounterValue, float64(st.Restarts), sink.label)
 	}
+	s.collectLog(out)
 	out <- prometheus.MustNewConstMetric(prometheus.NewDesc("netmon_log_windows_total", "Windows appended to the log.", nil, nil),
 		prometheus.CounterValue, float64(s.log.Last()))
 	out <- prometheus.MustNewConstMetric(prometheus.NewDesc("netmon_window_end_timestamp_seconds", "End of the newest window, in packet time.", nil, nil),
 		prometheus.GaugeValue, float64(s.end)/1e9)
+}
+
+func (s *status) collectLog(out chan<- prometheus.Metric) {
+	st := s.log.Stats()
+	refused := 0.0
+	if st.Refused != nil {
+		refused = 1
+	}
+	for _, m := range []struct {
+		name, help string
+		kind       prometheus.ValueType
+		value      float64
+	}{
+		{"netmon_log_state", "0 while the log is written, 1 while windows gather in memory because the disk refuses.", prometheus.GaugeValue, refused},
+		{"netmon_log_bytes", "Size of the log's file; in memory, of its windows.", prometheus.GaugeValue, float64(max(st.Size, st.Bytes))},
+		{"netmon_log_gathered_windows", "Windows in memory that are not yet on disk.", prometheus.GaugeValue, float64(st.Gathered)},
+		{"netmon_log_folded_windows", "Windows that the log has as sums only.", prometheus.GaugeValue, float64(st.Folded)},
+		{"netmon_log_errors_total", "Writes of the log that failed, and damage found in it.", prometheus.CounterValue, float64(st.Errors)},
+	} {
+		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(m.name, m.help, nil, nil), m.kind, m.value)
+	}
 }

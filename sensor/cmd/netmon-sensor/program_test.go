@@ -187,6 +187,8 @@ func (h *host) ready(p *program) {
 // startSensor starts a sensor and does not wait for it.
 func (h *host) startSensor(config string, flags ...string) *program {
 	h.t.Helper()
+	// A log of its own, on disk as everybody's.
+	config = strings.Replace(config, `state_dir = ""`, `state_dir = "`+tempDir(h.t)+`/state"`, 1)
 	path := writeFile(h.t, "netmon.hcl", config)
 	return start(h.t, "sensor", h.command(bin(h.t, sensorProgram), append([]string{"-config", path}, flags...)...))
 }

@@ -141,6 +141,8 @@ func sensorConfig(more string) string {
 sensor {
   id       = "lab"
   interval = "1s"
+
+  state_dir = ""
 }
 capture {
   interfaces = ["eth0"]

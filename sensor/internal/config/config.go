@@ -31,6 +31,10 @@ type Config struct {
 type Sensor struct {
 	ID       string        `netmon:"id" doc:"The label host on every series."`
 	Interval time.Duration `netmon:"interval,min=100ms,max=1h" doc:"Length of a window."`
+
+	StateDir    string        `netmon:"state_dir,format=path" doc:"The log of windows; empty: in memory."`
+	LogMaxBytes plugins.Bytes `netmon:"log_max_bytes,min=16MiB,max=64GiB" doc:"Of that log; what is older is kept as sums."`
+	Sync        time.Duration `netmon:"sync,max=1m" doc:"Windows are written and synced together at most this late."`
 }
 
 // Capture says where packets come from.
@@ -85,7 +89,7 @@ func Default() Config {
 		id = "localhost"
 	}
 	return Config{
-		Sensor: Sensor{ID: id, Interval: 5 * time.Second},
+		Sensor: Sensor{ID: id, Interval: 5 * time.Second, StateDir: "/var/lib/netmon", LogMaxBytes: 64 << 20},
 		Capture: Capture{
 			Fanout: "hash", RingMemory: 64 << 20, BlockTimeout: 64 * time.Millisecond, Snap: "auto", MaxFlows: 1_000_000,
 		},

@@ -178,6 +178,10 @@ locals {
 sensor {
   id       = local.name
   interval = "250ms"
+
+  state_dir     = "state"
+  log_max_bytes = "32MiB"
+  sync          = "1s"
 }
 capture {
   interfaces    = ["eth*", "lo"]
@@ -209,7 +213,7 @@ exporter "server" "second" { enabled = false }
 	}
 	want := Default()
 	want.Dir = dir
-	want.Sensor = Sensor{ID: "lab-sensor-1", Interval: 250 * time.Millisecond}
+	want.Sensor = Sensor{ID: "lab-sensor-1", Interval: 250 * time.Millisecond, StateDir: filepath.Join(dir, "state"), LogMaxBytes: 32 << 20, Sync: time.Second}
 	want.Capture.Interfaces, want.Capture.Shards, want.Capture.RingMemory, want.Capture.Snap = []string{"eth*", "lo"}, 2, 8<<20, "full"
 	want.Capture.HomeNetworks = prefixes("10.0.0.0/8", "2001:db8::1/128", "192.0.2.1/32")
 	want.Filter = Filter{
@@ -229,7 +233,7 @@ exporter "server" "second" { enabled = false }
 	if first.Label() != "server" || !first.Enabled || first.Command != filepath.Join(dir, "bin/server") || first.Env["A"] != "b" || !strings.HasSuffix(first.Checksum, "0a") {
 		t.Errorf("first exporter is %+v", first)
 	}
-	if second.Label() != "server.second" || second.Enabled || second.Range.Start.Line != 32 {
+	if second.Label() != "server.second" || second.Enabled || second.Range.Start.Line != 36 {
 		t.Errorf("second exporter is %+v", second)
 	}
 }

@@ -148,6 +148,7 @@ func decode(bodies []*hclsyntax.Body, files Files, dir string) (*Config, hcl.Dia
 
 // resolve makes relative paths begin at the directory of the config.
 func (c *Config) resolve() {
+	c.Sensor.StateDir = c.path(c.Sensor.StateDir)
 	c.Plugins.Directory = c.path(c.Plugins.Directory)
 	if c.Log.Output != "stderr" && c.Log.Output != "stdout" {
 		c.Log.Output = c.path(c.Log.Output)

@@ -26,6 +26,10 @@ import (
 // maxAnswer bounds a message from a plugin, in bytes.
 const maxAnswer = 1 << 20
 
+// ErrNoAnswer is in the error of Start for a plugin that hangs. Another attempt may
+// do better.
+var ErrNoAnswer = errors.New("no answer")
+
 // limits is how long the sensor waits for a plugin.
 type limits struct {
 	start         time.Duration // from exec to the answer of Describe
@@ -84,7 +88,7 @@ func launch(ctx context.Context, o Options, l limits, logger hclog.Logger) (*pro
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, l.start, fmt.Errorf("no answer within %v", l.start))
+	ctx, cancel := context.WithTimeoutCause(ctx, l.start, fmt.Errorf("%w within %v", ErrNoAnswer, l.start))
 	defer cancel()
 	// go-plugin's calls take no context, and wait for what a dead process settles.
 	defer context.AfterFunc(ctx, p.runner.kill)()
@@ -190,7 +194,7 @@ func (p *process) watch() {
 
 // configure hands the settings to the exporter and opens the stream.
 func (p *process) configure(ctx context.Context, o Options, logID, body []byte) ([]*netmonpb.Diagnostic, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.limits.configure, fmt.Errorf("no answer to Configure within %v", p.limits.configure))
+	ctx, cancel := context.WithTimeoutCause(ctx, p.limits.configure, fmt.Errorf("%w to Configure within %v", ErrNoAnswer, p.limits.configure))
 	defer cancel()
 	answer, err := p.rpc.Configure(ctx, &netmonpb.ConfigureRequest{
 		Config:   &netmonpb.Config{Name: o.Name, Json: body, BaseDir: o.BaseDir},

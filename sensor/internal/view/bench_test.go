@@ -28,6 +28,7 @@ func TestAddOfAKnownKeyDoesNotAllocate(t *testing.T) {
 	}
 }
 
+
 func BenchmarkAdd(b *testing.B) {
 	for _, bench := range []struct {
 		name        string
