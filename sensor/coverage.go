@@ -33,8 +33,9 @@ func (c *coverage) add(v *view.Set, end int64, i capture.Interface, counted capt
 		v.Count("interface_packets_total", i.Name, 0, "sent", c.now.TxPackets-c.was.TxPackets)
 		v.Count("interface_bytes_total", i.Name, 0, "received", c.now.RxBytes-c.was.RxBytes)
 		v.Count("interface_bytes_total", i.Name, 0, "sent", c.now.TxBytes-c.was.TxBytes)
+		s := seen{s.frames - c.began.frames, s.wire - c.began.wire}
 		if packets := c.packets(end, i.Loopback); packets > 0 {
-			v.Gauge("coverage_ratio", i.Name, 0, "", float64(s.frames-c.began.frames)/packets)
+			v.Gauge("coverage_ratio", i.Name, 0, "", s.ratio(packets))
 		}
 	}
 	c.shown = s
@@ -56,6 +57,19 @@ func (c *coverage) packets(end int64, loopback bool) float64 {
 	}
 	share := float64(max(end-c.was.at, 0)) / float64(c.now.at-c.was.at)
 	return was + (now-was)*share
+}
+
+// ratio is what was seen of the packets that an interface counted. Some drivers
+// count a super-packet as one, some as those that it stands for: a number between
+// the two is complete.
+func (s seen) ratio(packets float64) float64 {
+	switch {
+	case packets < float64(s.frames):
+		return float64(s.frames) / packets
+	case packets > float64(s.wire):
+		return float64(s.wire) / packets
+	}
+	return 1
 }
 
 // forward keeps counters from going back where a device is just missing.

@@ -7,6 +7,26 @@ import (
 	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 )
 
+func TestCoverageRatio(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		frames, wire uint64
+		counted      float64
+		want         float64
+	}{
+		{"all", 100, 100, 100, 1},
+		{"a quarter is missing", 75, 75, 100, 0.75},
+		{"the interface counts super-packets as one", 100, 400, 100, 1},
+		{"the interface counts segments", 100, 400, 390, 1},
+		{"half of the segments are missing", 100, 400, 800, 0.5},
+		{"the driver dropped what was seen", 100, 100, 80, 1.25},
+	} {
+		if got := (seen{c.frames, c.wire}).ratio(c.counted); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 // The interface is read after the window's end; what it counted at the end lies in
 // between, and is exact once nothing comes any more.
 func TestCoverageAtTheWindowsEnd(t *testing.T) {

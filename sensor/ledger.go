@@ -12,8 +12,9 @@ type ledger struct {
 	excess             uint64   // frames that rings gave and the kernel says it did not
 }
 
-// seen is what was read of an interface.
-type seen struct{ frames uint64 }
+// seen is what was read of an interface: frames, and the packets on the wire that
+// they stand for.
+type seen struct{ frames, wire uint64 }
 
 // add adds what a shard read of an interface.
 func (l *ledger) add(shard int, iface int, c *counts) {
@@ -25,6 +26,7 @@ func (l *ledger) add(shard int, iface int, c *counts) {
 	l.read[shard] += n
 	l.seen = reach(l.seen, iface)
 	l.seen[iface].frames += n
+	l.seen[iface].wire += n + c.merged
 	l.decoded += c.frames[packet.Decoded] - c.filtered
 }
 
@@ -49,12 +51,18 @@ func (j *join) sensorRows(h *harvest) {
 		j.total("link_bytes_total", iface, shard, "", c.linkBytes)
 		j.total("ip_bytes_total", iface, shard, "", c.ipBytes)
 		j.total("packets_filtered_total", iface, shard, "", c.filtered)
+		j.total("wire_packets_estimated_total", iface, shard, "", c.frames[packet.Decoded]+c.merged)
 		j.ledger.add(h.shard, i, c)
+	}
+	for i, n := range h.unseen {
+		j.total("tcp_unseen_bytes_total", j.ifaces(uint16(i)), shard, "", n)
 	}
 	j.active.take(h.shard, h.active)
 	before := &j.tables[h.shard]
 	j.total("flows_evicted_total", "", shard, "", h.table.Evicted-before.Evicted)
 	j.total("flows_overflowed_total", "", shard, "", h.table.Overflowed-before.Overflowed)
+	j.total("tcp_unseen_overflowed_total", "", shard, "", h.table.HolesOverflowed-before.HolesOverflowed)
+	j.total("fragments_overflowed_total", "", shard, "", h.table.FragmentsOverflowed-before.FragmentsOverflowed)
 	*before = h.table
 	j.views.Gauge("flows", "", shard, "", float64(h.table.Flows))
 	j.views.Gauge("flow_table_bytes", "", shard, "", float64(h.table.Bytes))

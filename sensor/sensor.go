@@ -109,13 +109,15 @@ func New(cfg *config.Config, version string, logger hclog.Logger) (*Sensor, erro
 	if filter.NeedsUserCheck() {
 		p.check = filter
 	}
+	p.mtu = s.rings.MTU
 	if filter.Count && filter.IgnoreLocalhost {
-		p.loopback = func(i uint16) bool { return s.rings.Interface(i).Loopback }
+		p.loopback = s.rings.Loopback
 	}
 	local := func() localAddresses { return s.rings.Local() }
 	for i, src := range sources {
 		s.shards = append(s.shards, p.shard(i, src, sides{cfg.Capture.HomeNetworks, local}, names.DefaultLimits(), flow.Options{
 			MaxFlows: max(cfg.Capture.MaxFlows/len(sources), 1), HoldNS: int64(holdTime),
+			Scattered: len(sources) > 1 && cfg.Capture.Fanout != "hash",
 		}))
 	}
 	s.join, s.in = p.join, p.in
@@ -300,6 +302,7 @@ type pipeline struct {
 
 	check    *capture.Filter
 	loopback func(uint16) bool
+	mtu      func(uint16) int
 }
 
 func newPipeline(shards int, cfg *config.Config) (*pipeline, error) {
@@ -339,6 +342,6 @@ const maxNames = 1 << 20
 func (p *pipeline) shard(id int, src capture.Source, sides sides, limits names.Limits, table flow.Options) *shard {
 	return &shard{
 		id: id, src: src, flows: flow.New(table), observer: names.NewObserver(limits), sides: sides,
-		check: p.check, loopback: p.loopback, interval: p.join.window, free: p.join.free[id], out: p.in, wait: p.wait,
+		check: p.check, loopback: p.loopback, mtu: p.mtu, interval: p.join.window, free: p.join.free[id], out: p.in, wait: p.wait,
 	}
 }

@@ -27,6 +27,7 @@ type shard struct {
 	sides    sides
 	check    *capture.Filter   // what the kernel could not decide; nil: nothing
 	loopback func(uint16) bool // tells interfaces of which nothing counts; nil: there is none
+	mtu      func(uint16) int  // of an interface; nil: that of Ethernet
 
 	interval int64 // length of an epoch, nanoseconds
 	end      int64 // of the open epoch; 0 before the first packet or idle clock
@@ -54,6 +55,7 @@ type harvest struct {
 	counts  []counts // by interface
 	table   flow.Stats
 	active  []flow.Active // by interface
+	unseen  []uint64      // bytes of TCP that were acknowledged, by interface
 }
 
 // counts is what became of the frames of one interface in one epoch.
@@ -62,6 +64,7 @@ type counts struct {
 	linkBytes uint64
 	ipBytes   uint64
 	filtered  uint64 // IP packets that the config excludes and the kernel let pass
+	merged    uint64 // packets on the wire beyond those that hold them, estimated
 }
 
 // run reads until ctx is done or the source ends, then hands over what is left.
@@ -141,6 +144,9 @@ func (s *shard) count(ps []capture.Packet) {
 		if r.Born {
 			s.flows.SetSide(r.Slot, s.sides.of(h, p.Type, r.FromInitiator))
 		}
+		if h.Bytes > ordinary {
+			c.merged += s.extra(h, p.Interface, r.Slot)
+		}
 		if r.Undecided || h.SrcPort == portDNS || h.DstPort == portDNS || h.Fragment != packet.Whole || mdns(h) {
 			s.observe(h, p, r)
 		}
@@ -179,6 +185,9 @@ func (s *shard) observe(h *packet.Header, p *capture.Packet, r flow.Result) {
 		}
 		return
 	case h.Protocol == protoTCP && h.TCP:
+		if q.SYN && r.Slot != names.NoSlot {
+			s.flows.SetMSS(r.Slot, h.MSS(p.Data))
+		}
 		q.Payload, q.PayloadLength = h.Payload(p.Data), h.PayloadLength
 		s.detect(h.Protocol, &q, r)
 		decided, side = s.observer.TCP(&q)
@@ -285,6 +294,7 @@ func (s *shard) handOver(h *harvest, closed int64, ending, final bool) {
 	clear(s.counts)
 	h.table = s.flows.Stats()
 	h.active = s.flows.Active(h.active[:0])
+	h.unseen = s.flows.Unseen(h.unseen[:0])
 	s.out <- h // has room for every harvest there is
 }
 

@@ -33,6 +33,11 @@ func itemHelp() map[string]string {
 		"interface_packets_total":      "Packets that the interface itself counted while it was captured (detail: received, sent).",
 		"interface_bytes_total":        "Bytes that the interface itself counted while it was captured, link layer included (detail: received, sent).",
 
+		"wire_packets_estimated_total": "Packets on the wire that the IP packets read stand for, estimated.",
+		"tcp_unseen_bytes_total":       "Bytes that TCP acknowledged and that were not seen.",
+		"tcp_unseen_overflowed_total":  "Gaps in TCP streams that were not followed because there were too many.",
+		"fragments_overflowed_total":   "First fragments forgotten before their time because there were too many.",
+
 		"capture_packets_total": "Packets that passed the filter, dropped ones included, as the kernel counts.",
 		"capture_dropped_total": "Packets for which the kernel had no room in the ring.",
 		"capture_freezes_total": "How often a ring was full.",

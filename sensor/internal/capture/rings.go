@@ -262,6 +262,22 @@ func (r *Rings) Sources() []Source {
 // where it stands for none.
 func (r *Rings) Interface(number uint16) Interface { return r.watcher.table.Load().interfaceOf(number) }
 
+// Loopback tells whether the number in a Packet stands for a loopback interface.
+func (r *Rings) Loopback(number uint16) bool {
+	t := r.watcher.table.Load()
+	return int(number) < len(t.list) && t.list[number].Loopback
+}
+
+// MTU returns the largest IP packet that an interface sends, by its number in a
+// Packet; 0 where it is not known.
+func (r *Rings) MTU(number uint16) int {
+	t := r.watcher.table.Load()
+	if int(number) >= len(t.list) {
+		return 0
+	}
+	return t.list[number].MTU
+}
+
 // Interfaces returns all that were ever captured by number, which is the index
 // into them; the first is none.
 func (r *Rings) Interfaces() []Interface {

@@ -37,6 +37,7 @@ const (
 	markMidstream                         // TCP: the first packet was no SYN
 	markSentDecided                       // what the initiator sends shows no name
 	markReceivedDecided                   // nor what the responder sends
+	markHoles                             // TCP: some of it was skipped, see Table.holes
 
 	phaseShift = 12 // the upper four bits are the phase
 	phaseMask  = marks(numPhases-1) << phaseShift

@@ -38,6 +38,10 @@ type Options struct {
 	// Whole gives out the counters of a flow once, when it ends: before that there
 	// is one record that says it began. It goes with KeepIdle.
 	Whole bool
+
+	// Scattered says that packets of a flow may be elsewhere: what is not seen
+	// here is then no wonder.
+	Scattered bool
 }
 
 // Table holds the live flows of one shard. All its methods are for the shard's
@@ -56,6 +60,8 @@ type Table struct {
 	touched   touchQueue
 	active    []phases          // by interface
 	spilled   map[uint32]*spill // by slot; mostly nil
+	holes     map[uint32]*holes // by slot; mostly nil
+	unseen    []uint64          // bytes, by interface
 	stats     Stats
 }
 
@@ -79,6 +85,7 @@ type Stats struct {
 	Evicted             uint64 // flows that a full table ended early
 	Overflowed          uint64 // packets that found the table full of unharvested flows
 	FragmentsOverflowed uint64 // first fragments forgotten before their time
+	HolesOverflowed     uint64 // gaps in TCP streams that were not followed
 
 	// What the last Harvest left in the table, of held flows.
 	HeldPackets, HeldBytes uint64
@@ -227,6 +234,9 @@ func end[K key](t *Table, f *family[K], slot uint32) {
 	if s := f.state(slot); s.marks.phase() != unphased {
 		t.uncount(s.key.iface(), s.side, s.marks.phase())
 	}
+	if len(t.holes) > 0 {
+		delete(t.holes, slot)
+	}
 	f.end(&t.seed, slot)
 	t.waiting++
 }
@@ -291,6 +301,26 @@ func (t *Table) SetSide(slot uint32, side Side) {
 	} else {
 		setSide(t, t.v6.state(slot), side)
 	}
+}
+
+// SetMSS stores the maximum segment size that an end of a TCP flow announced, 0
+// for none. The smaller one of both stands.
+func (t *Table) SetMSS(slot uint32, mss uint16) {
+	if o := t.origin(slot); mss != 0 && (o.mss == 0 || o.mss > mss) {
+		o.mss = mss
+	}
+}
+
+// MSS returns what SetMSS stored, at first 0.
+func (t *Table) MSS(slot uint32) uint16 { return t.origin(slot).mss }
+
+func (t *Table) origin(slot uint32) *origin {
+	if t.v4.has(slot) {
+		c, i := t.v4.at(slot)
+		return &c.origins[i]
+	}
+	c, i := t.v6.at(slot)
+	return &c.origins[i]
 }
 
 // SetApplication stores the application protocol of a flow.

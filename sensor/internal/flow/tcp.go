@@ -39,6 +39,7 @@ type health struct {
 	retransmitted uint32 // with a carry in Table.spilled
 	synAck, ack   uint32 // microseconds
 	notes         notes
+	mss           uint16 // maximum segment size, the smaller of both ends'; 0 is not known
 }
 
 type notes uint8
@@ -82,11 +83,17 @@ func (s *state[K]) usual(h *packet.Header, direction int) bool {
 	if s.marks&phaseMask != marks(established)<<phaseShift || h.TCPFlags&(packet.SYN|packet.FIN|packet.RST) != 0 {
 		return false
 	}
+	if s.marks&markHoles != 0 {
+		return false
+	}
+	if seen := s.next[1-direction]; h.Ack-seen-1 < maxWindow && seen != 0 { // acknowledges more
+		return false
+	}
 	if h.PayloadLength == 0 {
 		return true
 	}
 	next := &s.next[direction]
-	if h.Seq-*next >= maxWindow || *next == 0 {
+	if h.Seq != *next || *next == 0 {
 		return false
 	}
 	*next = known(h.Seq + h.PayloadLength)
@@ -114,6 +121,9 @@ func follow[K key](t *Table, f *family[K], slot uint32, s *state[K], a *arrival,
 	}
 	answers := direction == 1 && was.waiting() && s.acknowledgesSYN(o, h)
 	acks := answers || !was.waiting() && s.acknowledges(h, direction)
+	if !was.over() && (!was.waiting() || answers) && h.TCPFlags&packet.RST == 0 {
+		acknowledge(t, slot, s, h, direction)
+	}
 	p := was.after(h.TCPFlags, phase(direction), acks, h.PayloadLength > 0)
 	if p == was {
 		return
@@ -177,8 +187,14 @@ func (s *state[K]) sequence(t *Table, slot uint32, o *origin, h *packet.Header, 
 	next := &s.next[direction]
 	behind := *next - begin
 	if *next == 0 || behind == 0 || behind > maxWindow { // ahead, or elsewhere
+		if ahead := -behind; *next != 0 && ahead > 0 && ahead < maxWindow && !(*next == math.MaxUint32 && begin == 0) {
+			t.skip(slot, &s.marks, direction, *next, begin)
+		}
 		*next = known(end)
 		return
+	}
+	if s.marks&markHoles != 0 {
+		t.fill(slot, &s.marks, direction, begin, end)
 	}
 	if length > 1 || behind > 1 {
 		t.retransmitted(slot, o, length)
@@ -231,7 +247,7 @@ func (o *origin) giveOut(r *Record, m marks, closedAt int64) {
 	case r.Ended && !m.phase().over():
 		r.Over, r.Duration = true, duration(r.Start, r.Last)
 	}
-	o.health = health{notes: o.notes &^ news}
+	o.health = health{notes: o.notes &^ news, mss: o.mss}
 }
 
 // elapsed is the time between two, 0 where it goes back. It may be longer than

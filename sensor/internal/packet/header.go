@@ -29,6 +29,8 @@ type Header struct {
 	// Both are 0 for other protocols and later fragments.
 	PayloadOffset, PayloadLength uint32
 
+	tcpStart uint32 // of the TCP header in the frame, valid where TCP is true
+
 	// SrcPort and DstPort are 0 for protocols without ports, for later
 	// fragments and where fewer than four transport bytes were captured.
 	SrcPort, DstPort uint16

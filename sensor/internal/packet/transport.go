@@ -33,6 +33,7 @@ func (h *Header) transport(data []byte, at, end int) {
 	switch {
 	case h.Protocol == protoTCP && len(t) >= tcpFlagsEnd:
 		h.TCP = true
+		h.tcpStart = uint32(at)
 		h.Seq = binary.BigEndian.Uint32(t[4:])
 		h.Ack = binary.BigEndian.Uint32(t[8:])
 		h.TCPFlags = t[13]
