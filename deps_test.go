@@ -63,6 +63,8 @@ var doors = []struct {
 	{"github.com/hashicorp/go-hclog", []string{"sensor/...", "plugins/...", "exporters/...", "examples/..."}},
 	{"github.com/prometheus", []string{"exporters/server/...", "sensor"}},
 	{"github.com/klauspost/compress", []string{"exporters/..."}},
+	{"golang.org/x/time", []string{"exporters/server"}},
+	{"go.yaml.in/yaml/v2", []string{"exporters/server"}},
 	{"github.com/redis/go-redis/v9", []string{"exporters/server/..."}},
 	{"go.etcd.io/bbolt", []string{"exporters/server/...", "sensor/internal/windowlog"}},
 	{"google.golang.org/grpc", []string{"proto/netmonpb", "plugins/...", "sensor/internal/export"}},

@@ -59,7 +59,28 @@ exporter "server" { # serves /metrics and the API
   listen          = ["127.0.0.1:8080"] # addresses of /metrics, the API and the health pages
   probe_listen    = []                 # addresses of the health pages alone, without TLS and login
   web_config_file = ""                 # TLS, client certificates and users, in the format of exporter-toolkit
+  insecure        = false              # true: listen beyond this machine without TLS or without a login
+  reload          = false              # true: POST /-/reload reads this again, for those who may write
 
+  auth { # who may do what, beyond what web_config_file asks for
+    readers     = [] # users and certificate names that may read; empty = all that got in
+    pushers     = [] # users that may push, certificate names that may push for any sensor; empty = all users, a certificate for its own
+    writers     = [] # users and certificate names that may remove sensors and reload; empty = none
+    tokens_file = "" # lines: SENSORS SECRET [push,read,write]
+
+    # token "web-*" {                # bearer tokens, for the sensors of this name or pattern
+    #   secret = env("NETMON_TOKEN") # 16 characters or more, or "sha256:" and the hash in hex
+    #   allow  = ["push"]            # push, read, write
+    # }
+  }
+
+  quota { # of each sensor; beyond it, it is asked to wait
+    pushes_per_second = 50       # 0 = any number, here and below
+    rows_per_minute   = 5000000  # of windows and snapshots
+    bytes_per_minute  = "512MiB" # once decompressed
+  }
+
+  max_connections     = 2000    # at a time, a quarter of them from one address
   max_sensors         = 1000    # further ones are refused
   max_rows_per_sensor = 100000  # what is beyond adds to (other)
   max_rows            = 1000000 # of all sensors together, likewise
@@ -76,6 +97,7 @@ exporter "push" { # sends to a server
   url         = "http://localhost:8080/api/v1/metrics" # of the server
   timeout     = "10s"                                  # of one request
   compression = "zstd"                                 # zstd or none
+  heartbeat   = "15s"                                  # how often the server is told that the sensor lives; "0s" = never
 
   tls { # for https
     ca_file     = "" # PEM with the authorities to trust; "" = the system's

@@ -20,6 +20,7 @@ type Config struct {
 	URL         string        `netmon:"url,format=url" doc:"Where windows are posted: /api/v1/metrics of a server."`
 	Timeout     time.Duration `netmon:"timeout,min=100ms,max=5m" doc:"How long one post may take."`
 	Compression string        `netmon:"compression,enum=zstd|none" doc:"How bodies are compressed."`
+	Heartbeat   time.Duration `netmon:"heartbeat,min=0s,max=1h" doc:"How often the server is told that the sensor lives, at /heartbeat beside /metrics; 0s: never."`
 	TLS         *TLS          `netmon:"tls" doc:"For an https URL: whom to trust, and who we are."`
 	Auth        *Auth         `netmon:"auth" doc:"How to log in: a username with its password, or a token."`
 }
@@ -27,7 +28,7 @@ type Config struct {
 // TLS says whom to trust and who we are. Version 1.2 is the least.
 type TLS struct {
 	CAFile     string `netmon:"ca_file,format=path" doc:"Certificates (PEM) that the server's is checked against; the system's by default."`
-	CertFile   string `netmon:"cert_file,format=path" doc:"Our certificate (PEM), read again for each connection."`
+	CertFile   string `netmon:"cert_file,format=path" doc:"Our certificate (PEM). These files are read again for each connection."`
 	KeyFile    string `netmon:"key_file,format=path" doc:"Its key (PEM)."`
 	ServerName string `netmon:"server_name" doc:"The name in the server's certificate, where it is not the one in the URL."`
 }
@@ -45,6 +46,7 @@ func DefaultConfig() *Config {
 		URL:         "http://localhost:8080/api/v1/metrics",
 		Timeout:     10 * time.Second,
 		Compression: "zstd",
+		Heartbeat:   15 * time.Second,
 	}
 }
 

@@ -29,17 +29,9 @@ func (e *Exporter) post(ctx context.Context, body []byte) answer {
 	if err != nil {
 		return answer{trouble: strange, err: errors.New("the URL cannot be used")}
 	}
-	r.Header.Set("Content-Type", "application/x-protobuf")
-	r.Header.Set("User-Agent", "netmon-exporter-push/"+e.version)
+	e.introduce(r, "application/x-protobuf")
 	if e.compress != nil {
 		r.Header.Set("Content-Encoding", "zstd")
-	}
-	if a := e.config.Auth; a != nil {
-		if a.BearerToken != "" {
-			r.Header.Set("Authorization", "Bearer "+a.BearerToken)
-		} else {
-			r.SetBasicAuth(a.Username, a.Password)
-		}
 	}
 	response, err := e.client.Do(r)
 	if err != nil {
@@ -51,6 +43,19 @@ func (e *Exporter) post(ctx context.Context, body []byte) answer {
 		return answer{trouble: unreachable, err: fmt.Errorf("read answer: %w", plainError(err))}
 	}
 	return sortAnswer(response, text)
+}
+
+// introduce says what a request carries and who makes it.
+func (e *Exporter) introduce(r *http.Request, contentType string) {
+	r.Header.Set("Content-Type", contentType)
+	r.Header.Set("User-Agent", "netmon-exporter-push/"+e.version)
+	if a := e.config.Auth; a != nil {
+		if a.BearerToken != "" {
+			r.Header.Set("Authorization", "Bearer "+a.BearerToken)
+		} else {
+			r.SetBasicAuth(a.Username, a.Password)
+		}
+	}
 }
 
 // plainError is err without the URL, which may hold a key in its query.
@@ -85,8 +90,10 @@ func sortAnswer(r *http.Response, text []byte) answer {
 		a.rewind = &plugins.Rewind{After: refusal.Error.Expected - 1, Cause: a.err.Error()}
 	case code == http.StatusConflict && ours:
 		a.trouble = conflicting
-	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+	case code == http.StatusUnauthorized:
 		a.trouble = unauthorized
+	case code == http.StatusForbidden:
+		a.trouble = forbidden
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable, code == http.StatusRequestTimeout:
 		a.trouble = busy
 	case code >= 500:

@@ -8,9 +8,11 @@ package push
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -31,6 +33,7 @@ type Exporter struct {
 	client   *http.Client
 	compress *zstd.Encoder // nil: bodies are sent as they are
 	target   string        // the URL for log lines
+	beats    beats
 	jitter   func(limit time.Duration) time.Duration
 
 	// What is known of the server. It outlives a call, for the SDK calls again
@@ -84,6 +87,9 @@ func (e *Exporter) Start(_ context.Context, host plugins.Host) error {
 	e.target = withoutSecrets(e.config.URL)
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = security
+	if e.config.TLS != nil {
+		transport.DialTLSContext = e.dialTLS(host.BaseDir)
+	}
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 1, 1
 	e.client = &http.Client{
 		Transport: transport,
@@ -91,7 +97,21 @@ func (e *Exporter) Start(_ context.Context, host plugins.Host) error {
 		// A redirect would turn the post into a GET.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+	e.beats.begin(e, host)
 	return nil
+}
+
+// dialTLS reads the files of the block tls for every connection: what has changed
+// since is in use by the next one, and a handshake that fails is followed by one.
+func (e *Exporter) dialTLS(baseDir string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		security, err := e.config.tlsConfig(baseDir)
+		if err != nil {
+			return nil, err
+		}
+		security.NextProtos = []string{"h2", "http/1.1"}
+		return (&tls.Dialer{Config: security}).DialContext(ctx, network, address)
+	}
 }
 
 // Export posts a window until the server holds it.
@@ -106,6 +126,7 @@ func (e *Exporter) Install(ctx context.Context, s *netmonpb.Snapshot) error {
 
 // Stop ends the connection.
 func (e *Exporter) Stop(context.Context) error {
+	e.beats.end()
 	e.client.CloseIdleConnections()
 	if e.compress != nil {
 		return e.compress.Close()

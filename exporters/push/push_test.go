@@ -77,6 +77,7 @@ func says(status int, code string, expected int) reply {
 func started(t *testing.T, s *script, edit func(*Config)) (*Exporter, *bytes.Buffer) {
 	t.Helper()
 	e := New("test")
+	e.config.Heartbeat = 0
 	if edit != nil {
 		edit(e.config)
 	}
@@ -123,7 +124,9 @@ func TestBackoff(t *testing.T) {
 		}, ""},
 		{"Retry-After", []reply{{status: 429, header: "17"}, {status: 503, header: "2"}, held(1)}, []time.Duration{0, 17 * time.Second, 19 * time.Second}, ""},
 		{"Retry-After is bounded", []reply{{status: 503, header: "99999999"}, held(1)}, []time.Duration{0, time.Hour}, ""},
-		{"login", []reply{{status: 401}, {status: 403}, held(1)}, []time.Duration{0, 250e6, 750e6}, ""},
+		{"login", []reply{{status: 401}, {status: 401}, held(1)}, []time.Duration{0, 250e6, 750e6}, ""},
+		{"another's id", []reply{says(403, "IDENTITY_MISMATCH", 0), held(1)}, []time.Duration{0, 30e9},
+			"[ERROR] the server forbids us to push for this sensor: url=http://localhost:8080/api/v1/metrics cause=\"status 403: IDENTITY_MISMATCH: because\"\n[INFO]  pushing again: url=http://localhost:8080/api/v1/metrics after=30s\n"},
 		{"refused", []reply{refusal, refusal, held(1)}, []time.Duration{0, 30e9, 60e9},
 			"[ERROR] the server refuses what we send: url=http://localhost:8080/api/v1/metrics cause=\"status 400: INVALID_REQUEST: because\"\n[INFO]  pushing again: url=http://localhost:8080/api/v1/metrics after=1m0s\n"},
 		{"conflict", []reply{says(409, "CONFLICT", 0), held(1)}, []time.Duration{0, 30e9}, ""},

@@ -14,6 +14,7 @@ const (
 	noTrouble    trouble = ""
 	unreachable  trouble = "the server cannot be reached"
 	unauthorized trouble = "the server refuses our credentials"
+	forbidden    trouble = "the server forbids us to push for this sensor"
 	busy         trouble = "the server asks us to wait"
 	broken       trouble = "the server has an error"
 	refused      trouble = "the server refuses what we send"
@@ -35,7 +36,9 @@ const (
 
 // loud says whether it takes a person to end the trouble. It is tried again
 // slowly, for the person may have done it.
-func (t trouble) loud() bool { return t == refused || t == conflicting || t == strange }
+func (t trouble) loud() bool {
+	return t == forbidden || t == refused || t == conflicting || t == strange
+}
 
 // answer is what came of one post.
 type answer struct {

@@ -25,6 +25,10 @@ func (s *service) fail(w http.ResponseWriter, err error) {
 		s.logger.Error("request failed", "error", err)
 		r = refuse(codeInternal, "internal error, see the server's log")
 	}
+	s.refusals.note(string(r.code), 0)
+	if r.code == codeUnauthenticated && w.Header().Get("WWW-Authenticate") == "" {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	var e envelope
 	if r.after > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((r.after+time.Second-1)/time.Second)))
@@ -35,7 +39,7 @@ func (s *service) fail(w http.ResponseWriter, err error) {
 
 func statusOf(c code) int {
 	switch c {
-	case codeInvalid:
+	case codeInvalid, codeMissingAgent:
 		return http.StatusBadRequest
 	case codeTooLarge:
 		return http.StatusRequestEntityTooLarge
@@ -47,6 +51,14 @@ func statusOf(c code) int {
 		return http.StatusNotFound
 	case codeMethodNotAllowed:
 		return http.StatusMethodNotAllowed
+	case codeUnauthenticated:
+		return http.StatusUnauthorized
+	case codeForbidden, codeIdentity:
+		return http.StatusForbidden
+	case codeQuota:
+		return http.StatusTooManyRequests
+	case codeRefusedConfig:
+		return http.StatusUnprocessableEntity
 	case codeUnavailable:
 		return http.StatusServiceUnavailable
 	}

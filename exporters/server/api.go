@@ -1,88 +1,85 @@
 package server
 
 import (
-	"encoding/hex"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
-	"time"
 )
 
-// summary is the state of the sensors in small, copied out of the store.
-type summary struct {
-	sensors              []sensorSummary
-	online, rows, series int
-}
+// parameters are those of a query, each known and given once.
+type parameters struct{ url.Values }
 
-type sensorSummary struct {
-	id, logID      string
-	watermark, end uint64
-	imbalance      uint64
-	series         int
-	seen           time.Time
-	online         bool
-}
-
-func (s *service) summary() (out summary) {
-	s.store.read(func(st *state) { out = s.summarize(st) })
-	return out
-}
-
-func (s *service) summarize(st *state) summary {
-	out := summary{rows: st.rows}
-	limit := s.now().Add(-s.config.OfflineAfter)
-	for _, sensor := range st.sensors {
-		newest := sensor.logs[len(sensor.logs)-1]
-		one := sensorSummary{
-			id: sensor.id, logID: newest.id, watermark: newest.watermark, end: newest.end,
-			series: sensor.series, seen: sensor.seen, online: !sensor.seen.Before(limit),
-		}
-		if one.online {
-			out.online++
-		}
-		for _, l := range sensor.logs {
-			one.imbalance = max(one.imbalance, l.imbalance())
-		}
-		out.series += sensor.series
-		out.sensors = append(out.sensors, one)
+// query reads the parameters of a request; others than known are a mistake that
+// would otherwise go unseen.
+func query(r *http.Request, known ...string) (parameters, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return parameters{}, refuse(codeInvalid, "the query cannot be read: %s", brief(err.Error()))
 	}
-	return out
-}
-
-// agent is a sensor as the API shows it.
-type agent struct {
-	ID        string    `json:"id"`
-	LogID     string    `json:"log_id"`
-	Watermark uint64    `json:"watermark"`
-	Series    int       `json:"series"`
-	WindowEnd time.Time `json:"window_end"`
-	LastSeen  time.Time `json:"last_seen"`
-	State     string    `json:"state"`
-}
-
-func (s *service) agents(w http.ResponseWriter, _ *http.Request) {
-	list := []agent{}
-	for _, sensor := range s.summary().sensors {
-		state := "offline"
-		if sensor.online {
-			state = "online"
+	for name, all := range values {
+		switch {
+		case !slices.Contains(known, name):
+			return parameters{}, refuse(codeInvalid, "there is no parameter %q here, only: %s", brief(name), strings.Join(known, ", "))
+		case len(all) > 1:
+			return parameters{}, refuse(codeInvalid, "parameter %s is there %d times", name, len(all))
+		case !printable(all[0], maxText):
+			return parameters{}, refuse(codeInvalid, "parameter %s is longer than %d bytes or not printable", name, maxText)
 		}
-		list = append(list, agent{
-			ID: sensor.id, LogID: hex.EncodeToString([]byte(sensor.logID)), Watermark: sensor.watermark,
-			Series: sensor.series, WindowEnd: time.Unix(0, int64(sensor.end)).UTC(), LastSeen: sensor.seen.UTC(), State: state,
-		})
 	}
-	s.answer(w, http.StatusOK, map[string]any{"agents": list})
+	return parameters{values}, nil
 }
 
-func (s *service) status(w http.ResponseWriter, _ *http.Request) {
+func (p parameters) number(name string, otherwise, least, most int) (int, error) {
+	if !p.Has(name) {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(p.Get(name))
+	if err != nil || n < least || n > most {
+		return 0, refuse(codeInvalid, "parameter %s must be a number from %d to %d", name, least, most)
+	}
+	return n, nil
+}
+
+func (p parameters) choice(name, otherwise string, choices ...string) (string, error) {
+	if !p.Has(name) {
+		return otherwise, nil
+	}
+	if c := p.Get(name); slices.Contains(choices, c) {
+		return c, nil
+	}
+	return "", refuse(codeInvalid, "parameter %s must be one of %s", name, strings.Join(choices, ", "))
+}
+
+// reading bounds how many answers that walk through the store are made at a time.
+func (s *service) reading(f http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := s.viewing.enter(r.Context()); err != nil {
+			s.fail(w, err)
+			return
+		}
+		defer s.viewing.leave()
+		f(w, r)
+	}
+}
+
+func (s *service) status(w http.ResponseWriter, r *http.Request) {
+	if _, err := query(r); err != nil {
+		s.fail(w, err)
+		return
+	}
 	sum := s.summary()
 	s.answer(w, http.StatusOK, map[string]any{
+		"status":         "running",
+		"timestamp":      s.now().UTC(),
 		"version":        s.version,
 		"started":        s.started.UTC(),
 		"uptime_seconds": int64(s.now().Sub(s.started).Seconds()),
 		"storage":        s.config.Storage.Type,
 		"ready":          len(s.notReady()) == 0,
+		"agent_count":    len(sum.sensors),
 		"agents":         map[string]int{"online": sum.online, "offline": len(sum.sensors) - sum.online},
 		"rows":           sum.rows,
 		"series":         sum.series,
@@ -90,15 +87,17 @@ func (s *service) status(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *service) health(w http.ResponseWriter, _ *http.Request) {
-	s.answer(w, http.StatusOK, map[string]string{"status": "healthy"})
+	s.answer(w, http.StatusOK, map[string]any{"status": "healthy", "timestamp": s.now().UTC()})
 }
 
 func (s *service) readiness(w http.ResponseWriter, _ *http.Request) {
+	answer := map[string]any{"status": "ready", "timestamp": s.now().UTC()}
+	status := http.StatusOK
 	if why := s.notReady(); len(why) > 0 {
-		s.answer(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": why})
-		return
+		status = http.StatusServiceUnavailable
+		answer["status"], answer["reasons"] = "not ready", why
 	}
-	s.answer(w, http.StatusOK, map[string]string{"status": "ready"})
+	s.answer(w, status, answer)
 }
 
 // healthyText and readyText are the same for who reads text, as in Prometheus.

@@ -33,10 +33,14 @@ type observed struct {
 // them; the sensor counts by the same.
 type bounds []string
 
+func latencyBounds() bounds {
+	return bounds{"0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5"}
+}
+
 // families is the list of what is shown of the network, in the order in which it is
 // shown. `docs/metrics.md` explains them.
 func families() []family {
-	latency := bounds{"0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5"}
+	latency := latencyBounds()
 	lifetime := bounds{"0.01", "0.1", "1", "10", "60", "300", "1800", "3600", "21600", "86400"}
 	return []family{
 		{name: "network_domains_accessed_total", kind: isCounter, group: byDomain, value: accesses, plus: none,

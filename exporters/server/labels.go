@@ -38,6 +38,9 @@ func appendLabels(b []byte, host string, g groupID, k *netmonpb.Key) []byte {
 		label("rcode", sumOr(k, rcodeName(k.DnsRcode)))
 	case byRcode:
 		label("rcode", sumOr(k, rcodeName(k.DnsRcode)))
+	case byResolver:
+		label("resolver", remoteName(k))
+		label("rcode", sumOr(k, rcodeName(k.DnsRcode)))
 	case byIdentity:
 		ip, mac := identity(k)
 		label("ip_address", ip)
@@ -106,4 +109,24 @@ func appendLabel(b []byte, name, value string) []byte {
 		}
 	}
 	return append(b, '"')
+}
+
+// eachLabel reads rendered labels back, in their order.
+func eachLabel(labels string, f func(name, value string)) {
+	for rest := labels[1 : len(labels)-1]; rest != ""; {
+		name, quoted, _ := strings.Cut(rest, `="`)
+		end, escaped := 0, false
+		for end < len(quoted) && quoted[end] != '"' {
+			if quoted[end] == '\\' {
+				end, escaped = end+1, true
+			}
+			end++
+		}
+		value := quoted[:min(end, len(quoted))]
+		if escaped {
+			value = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n").Replace(value)
+		}
+		f(name, value)
+		rest = strings.TrimPrefix(quoted[min(end+1, len(quoted)):], ",")
+	}
 }

@@ -114,7 +114,8 @@ func refusals(t testing.TB) map[string]struct {
 	invalid := func(body []byte) refusal { return refusal{proto, body, 400, codeInvalid} }
 	return map[string]refusal{
 		"no type":           {nil, bad(func(*netmonpb.Window) {}), 415, codeUnsupported},
-		"json":              {map[string]string{"Content-Type": "application/json"}, []byte("{}"), 415, codeUnsupported},
+		"text":              {map[string]string{"Content-Type": "text/plain"}, []byte("{}"), 415, codeUnsupported},
+		"json of nobody":    {map[string]string{"Content-Type": "application/json"}, []byte("{}"), 400, codeMissingAgent},
 		"odd encoding":      {with("br"), nil, 415, codeUnsupported},
 		"broken gzip":       {with("gzip"), []byte("no gzip"), 400, codeInvalid},
 		"broken zstd":       {with("zstd"), []byte("no zstd"), 400, codeInvalid},

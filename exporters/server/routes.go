@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -12,61 +13,95 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// route is a path and what answers it. A GET answers HEAD, too.
+// route is a path and what answers it. A GET answers HEAD, too. A last element
+// in braces stands for one name, which the handler finds with r.PathValue.
 type route struct {
 	method, path string
 	handle       http.HandlerFunc
-	probe        bool // also on the listeners for probes
+	access       access // forAll: also on the listeners for probes
 }
 
 // table is everything the server answers to.
 func (s *service) table() []route {
 	return []route{
-		{"GET", "/", s.landing(), false},
-		{"GET", "/metrics", s.scrape.ServeHTTP, false},
-		{"POST", "/api/v1/metrics", s.receive, false},
-		{"GET", "/api/v1/agents", s.agents, false},
-		{"GET", "/api/v1/status", s.status, false},
-		{"GET", "/health", s.health, true},
-		{"GET", "/ready", s.readiness, true},
-		{"GET", "/-/healthy", s.healthyText, true},
-		{"GET", "/-/ready", s.readyText, true},
+		{"GET", "/", s.landing(), forRead},
+		{"GET", "/metrics", s.scrape.ServeHTTP, forRead},
+		{"POST", "/api/v1/metrics", s.receive, forPush},
+		{"POST", "/api/v1/heartbeat", s.heartbeat, forPush},
+		{"POST", "/api/v1/metrics/heartbeat", s.heartbeat, forPush}, // where agents of other makes look for it
+		{"GET", "/api/v1/agents", s.reading(s.agents), forRead},
+		{"GET", "/api/v1/agents/{id}", s.reading(s.agent), forRead},
+		{"DELETE", "/api/v1/agents/{id}", s.removeAgent, forWrite},
+		{"GET", "/api/v1/stats", s.reading(s.stats), forRead},
+		{"GET", "/api/v1/status", s.reading(s.status), forRead},
+		{"GET", "/api/v1/domains", s.reading(s.top(byDomain)), forRead},
+		{"GET", "/api/v1/domains/{name}", s.reading(s.domain), forRead},
+		{"GET", "/api/v1/addresses", s.reading(s.top(byAddress)), forRead},
+		{"GET", "/api/v1/protocols", s.reading(s.top(byApplication)), forRead},
+		{"GET", "/api/v1/dns", s.reading(s.dns), forRead},
+		{"GET", "/api/v1/traffic", s.reading(s.traffic), forRead},
+		{"GET", "/api/v1/events", s.events, forRead},
+		{"POST", "/-/reload", s.reload, forWrite},
+		{"GET", "/health", s.health, forAll},
+		{"GET", "/ready", s.readiness, forAll},
+		{"GET", "/-/healthy", s.healthyText, forAll},
+		{"GET", "/-/ready", s.readyText, forAll},
 	}
+}
+
+// match compares a path as it was sent with that of a route.
+func match(route, path string) (name string, ok bool) {
+	prefix, _, named := strings.Cut(route, "{")
+	if !named {
+		return "", route == path
+	}
+	rest, ok := strings.CutPrefix(path, prefix)
+	if !ok || rest == "" || strings.Contains(rest, "/") {
+		return "", false
+	}
+	name, err := url.PathUnescape(rest)
+	return name, err == nil
 }
 
 // handler answers the routes, or those for probes alone. Paths match exactly.
 func (s *service) handler(probesOnly bool) http.Handler {
-	paths := map[string]map[string]http.HandlerFunc{}
-	for _, r := range s.routes {
-		if probesOnly && !r.probe {
-			continue
-		}
-		if paths[r.path] == nil {
-			paths[r.path] = map[string]http.HandlerFunc{}
-		}
-		paths[r.path][r.method] = r.handle
-		if r.method == http.MethodGet {
-			paths[r.path][http.MethodHead] = r.handle
-		}
-	}
-	return s.logged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		methods := paths[r.URL.Path]
-		if handle := methods[r.Method]; handle != nil {
-			handle(w, r)
+	return s.logged(inside(s.dispatcher(probesOnly)))
+}
+
+func (s *service) dispatcher(probesOnly bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
+		for _, route := range s.routes {
+			name, ok := match(route.path, r.URL.EscapedPath())
+			if !ok || probesOnly && route.access != forAll {
+				continue
+			}
+			if route.method != r.Method && (route.method != http.MethodGet || r.Method != http.MethodHead) {
+				if allowed = append(allowed, route.method); route.method == http.MethodGet {
+					allowed = append(allowed, http.MethodHead)
+				}
+				continue
+			}
+			if watched, ok := w.(*watched); ok {
+				watched.route = route.path
+			}
+			r, err := s.admit(r, route.access)
+			if err != nil {
+				s.fail(w, err)
+				return
+			}
+			r.SetPathValue(strings.Trim(route.path[strings.LastIndex(route.path, "/")+1:], "{}"), name)
+			route.handle(w, r)
 			return
 		}
-		if methods == nil {
+		if allowed == nil {
 			s.fail(w, refuse(codeNotFound, "there is nothing here; / lists what there is"))
 			return
-		}
-		var allowed []string
-		for m := range methods {
-			allowed = append(allowed, m)
 		}
 		slices.Sort(allowed)
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		s.fail(w, refuse(codeMethodNotAllowed, "this path takes %s", strings.Join(allowed, ", ")))
-	}))
+	})
 }
 
 // logged tells of every request in debug mode, and turns a panic into an answer.
@@ -84,6 +119,7 @@ func (s *service) logged(next http.Handler) http.Handler {
 					s.fail(a, fmt.Errorf("panic in %s", brief(r.URL.Path)))
 				}
 			}
+			s.requests.note(a.route, a.status)
 			if s.logger.IsDebug() {
 				s.logger.Debug("request", "method", brief(r.Method), "path", brief(r.URL.Path), "status", a.status,
 					"bytes", a.bytes, "duration", time.Since(start).Round(time.Microsecond), "peer", r.RemoteAddr)
@@ -105,6 +141,7 @@ func brief(text string) string {
 // watched notes what is answered.
 type watched struct {
 	http.ResponseWriter
+	route  string // "" where none was found
 	status int
 	bytes  int64
 	begun  bool
@@ -137,6 +174,9 @@ func (s *service) landing() http.HandlerFunc {
 		Links: []web.LandingLinks{
 			{Address: "/metrics", Text: "Metrics", Description: "for Prometheus: text, OpenMetrics, gzip"},
 			{Address: "/api/v1/agents", Text: "Sensors", Description: "who reports here, and when last"},
+			{Address: "/api/v1/domains", Text: "Domains", Description: "the most of the traffic; likewise /addresses, /protocols, /dns"},
+			{Address: "/api/v1/traffic", Text: "Traffic", Description: "bytes per second in the last hour"},
+			{Address: "/api/v1/stats", Text: "Totals", Description: "since the sensors began to count"},
 			{Address: "/api/v1/status", Text: "Status", Description: "version, storage, sizes"},
 			{Address: "/-/healthy", Text: "Healthy", Description: "the process answers"},
 			{Address: "/-/ready", Text: "Ready", Description: "or why not"},

@@ -20,6 +20,7 @@ const (
 	writeTimeout  = 120 * time.Second // a big scrape over one
 	idleTimeout   = 120 * time.Second
 	maxHeader     = 16 << 10
+	maxStreams    = 100 // requests of one HTTP/2 connection at a time
 )
 
 // running is a server with its listeners open.
@@ -33,7 +34,11 @@ type running struct {
 }
 
 // start opens every listener or none, and begins to serve.
-func start(c *Config, baseDir, version string, local bool, logger hclog.Logger) (*running, error) {
+func start(c *Config, baseDir, version string, local bool, load func() (*Config, error), logger hclog.Logger) (*running, error) {
+	rules, err := c.policy(baseDir)
+	if err != nil {
+		return nil, err
+	}
 	main, errMain := bind("listen", c.Listen)
 	probes, errProbes := bind("probe_listen", c.ProbeListen)
 	if err := errors.Join(errMain, errProbes); err != nil {
@@ -47,17 +52,17 @@ func start(c *Config, baseDir, version string, local bool, logger hclog.Logger) 
 		listeners: append(main, probes...),
 		failed:    make(chan error, len(main)+len(probes)),
 	}
-	r.service.local = local
+	r.service.local, r.service.baseDir, r.service.load = local, baseDir, load
+	r.service.policy.Store(rules)
 	for _, route := range r.service.routes {
 		logger.Debug("route", "method", route.method, "path", route.path)
 	}
 	for i, l := range r.listeners {
-		probesOnly := i >= len(main)
-		webConfig := c.webConfig(baseDir)
-		if probesOnly {
-			webConfig = ""
+		if i < len(main) {
+			r.serve(l, inside(r.service.dispatcher(false)), at(baseDir, c.WebConfigFile))
+		} else {
+			r.serve(l, r.service.dispatcher(true), "")
 		}
-		r.serve(l, r.service.handler(probesOnly), webConfig)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
@@ -66,7 +71,8 @@ func start(c *Config, baseDir, version string, local bool, logger hclog.Logger) 
 }
 
 // serve answers on one listener until stop. TLS and logins are the toolkit's:
-// it reads its file again for every request and handshake.
+// it reads its file again for every request and handshake. When it has put its
+// login before our handler, ours goes before its login.
 func (r *running) serve(l net.Listener, handler http.Handler, webConfig string) {
 	logger := r.service.logger
 	server := &http.Server{
@@ -76,12 +82,20 @@ func (r *running) serve(l net.Listener, handler http.Handler, webConfig string) 
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
+	guarded := &doorkeeper{Listener: l, crowd: r.service.crowd, begin: func() {
+		if webConfig == "" {
+			server.Handler = r.service.logged(handler)
+		} else {
+			server.Handler = r.service.logged(r.service.login(server.Handler, handler))
+		}
+	}}
 	r.servers = append(r.servers, server)
 	r.done.Go(func() {
 		flags := &web.FlagConfig{WebConfigFile: &webConfig}
-		err := web.Serve(l, server, flags, slogTo(logger))
+		err := web.Serve(guarded, server, flags, slogTo(logger))
 		if err != nil && !errors.Is(err, http.ErrServerClosed) {
 			_ = l.Close() // web.Serve may fail before it takes the listener
 			err = fmt.Errorf("serve on %s: %w", l.Addr(), err)
@@ -102,7 +116,9 @@ func (r *running) addresses() []string {
 
 // stop lets requests that are under way finish until ctx ends.
 func (r *running) stop(ctx context.Context) error {
-	r.service.draining.Store(true)
+	if !r.service.draining.Swap(true) {
+		close(r.service.ending)
+	}
 	r.cancel()
 	errs := make([]error, len(r.servers))
 	var all sync.WaitGroup

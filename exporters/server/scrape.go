@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,10 +45,18 @@ func newScrape(s *service) *scrape {
 	return x
 }
 
+// scrapeDeadline is for a scraper to take the body, once it is rendered.
+const scrapeDeadline = 30 * time.Second
+
 func (x *scrape) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	select {
-	case x.service.scraping <- struct{}{}:
-	case <-r.Context().Done():
+	// Whoever reads slowly holds a whole body in memory, but no place to render in.
+	if err := x.service.sending.enter(r.Context()); err != nil {
+		x.service.fail(w, err)
+		return
+	}
+	defer x.service.sending.leave()
+	if err := x.service.scraping.enter(r.Context()); err != nil {
+		x.service.fail(w, err)
 		return
 	}
 	body := x.buffers.Get().(*bytes.Buffer)
@@ -55,11 +64,12 @@ func (x *scrape) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer x.buffers.Put(body)
 	format := expfmt.NegotiateAccept(r.Header, x.accepted...)
 	err := x.render(body, format)
-	<-x.service.scraping // a slow reader does not keep others waiting
+	x.service.scraping.leave()
 	if err != nil {
 		x.service.fail(w, err)
 		return
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(scrapeDeadline)) // tests without a connection have none
 	h := w.Header()
 	h.Set("Content-Type", string(format))
 	h.Set("Vary", "Accept, Accept-Encoding")

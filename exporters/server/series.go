@@ -25,6 +25,7 @@ const (
 	byRcode                       // rcode
 	byIdentity                    // ip_address, mac_address
 	byState                       // protocol, state
+	byResolver                    // resolver, rcode; shown by the API alone
 	numGroups
 
 	byItem // shard, detail; one group for each item
@@ -32,6 +33,13 @@ const (
 
 // maxFeeds is how many groups one row leads to at most.
 const maxFeeds = 5
+
+// Rows of VIEW_PROTOCOLS with these details come of reports, which tell packets by
+// application apart from everything else.
+const (
+	packetsAlone     = "packets_alone"
+	packetsElsewhere = "packets_elsewhere"
+)
 
 // target is a group of a sensor.
 type target struct {
@@ -52,14 +60,21 @@ func feeds(k *netmonpb.Key) (to [maxFeeds]target, n int) {
 	case netmonpb.View_VIEW_ADDRESSES:
 		add(byAddress)
 	case netmonpb.View_VIEW_PROTOCOLS:
+		if k.Detail == packetsAlone {
+			add(byApplication)
+			break
+		}
 		add(byProtocol)
 		add(byProtocolSide)
-		add(byApplication)
+		if k.Detail != packetsElsewhere {
+			add(byApplication)
+		}
 		add(byInterface)
 		add(byDirection)
 	case netmonpb.View_VIEW_DNS:
 		add(byQuestion)
 		add(byRcode)
+		add(byResolver)
 	case netmonpb.View_VIEW_SENSOR:
 		switch k.Item {
 		case rows.Retired, otherName: // sums of unlike things are shown nowhere
@@ -226,11 +241,16 @@ func otherKey(k *netmonpb.Key, full bool) (other *netmonpb.Key, same bool) {
 	switch {
 	case reserved(k):
 		other.Domain, other.Item, other.NameSource = k.Domain, k.Item, k.NameSource
+		if k.View == netmonpb.View_VIEW_PROTOCOLS {
+			other.Detail = k.Detail
+		}
 		if k.Domain == unattributed && reasonName(k.Detail) == k.Detail {
 			other.Detail = k.Detail
 		}
 	case k.View == netmonpb.View_VIEW_SENSOR:
 		other.Domain, other.Item, other.Detail = "", k.Item, otherName
+	case k.View == netmonpb.View_VIEW_PROTOCOLS:
+		other.Detail = k.Detail
 	}
 	if full {
 		other.Interface, other.Direction = otherName, netmonpb.Direction_DIRECTION_UNSPECIFIED

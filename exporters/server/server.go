@@ -53,7 +53,7 @@ func (e *Exporter) Start(_ context.Context, host plugins.Host) error {
 	if err := e.config.check(host.BaseDir); err != nil {
 		return err
 	}
-	r, err := start(e.config, host.BaseDir, e.version, true, host.Logger)
+	r, err := start(e.config, host.BaseDir, e.version, true, nil, host.Logger)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,33 +17,63 @@ import (
 // service is what a server does, whoever started it: it takes windows, from the
 // sensor beside it or over HTTP, and shows what they add up to.
 type service struct {
-	config   *Config
-	version  string
-	logger   hclog.Logger
-	store    store
-	now      func() time.Time
-	started  time.Time
-	local    bool          // a plugin: has a sensor of its own
-	decoding chan struct{} // a slot for each body that is decoded
-	scraping chan struct{} // a slot for each scrape that is rendered
-	routes   []route
-	scrape   *scrape
-	counts   ingestCounts
+	config    *Config // as the server was started; what can change is in policy
+	baseDir   string
+	version   string
+	logger    hclog.Logger
+	store     store
+	now       func() time.Time
+	started   time.Time
+	local     bool // a plugin: has a sensor of its own
+	policy    atomic.Pointer[policy]
+	loaded    reloads
+	load      func() (*Config, error) // reads the configuration again; nil: only its files
+	decoding  *gate                   // bodies that are decoded and applied
+	scraping  *gate                   // scrapes that are rendered
+	sending   *gate                   // scrapes that are rendered or sent
+	viewing   *gate                   // answers of the API that are made
+	listening chan struct{}
+	bodies    ration
+	quotas    quotas
+	crowd     *crowd
+	reporting sync.Mutex // one report at a time is compared with what is held
+	recent    recent
+	routes    []route
+	scrape    *scrape
+
+	counts    ingestCounts
+	pushed    pushes
+	requests  tally // by route and status
+	refusals  tally // by code
+	unmapped  fieldCounts
+	impostors seldom
 
 	heard    atomic.Bool // the sensor beside us has said something
 	draining atomic.Bool
+	ending   chan struct{} // closed when draining begins
 }
 
+// Requests of a kind at a time, and how many more may wait.
 const (
-	decoders = 4
-	scrapers = 4
+	decoders, decodersQueue = 8, 512
+	scrapers, scrapersQueue = 4, 16
+	senders                 = 16
+	viewers, viewersQueue   = 2, 64
 )
 
 func newService(c *Config, version string, logger hclog.Logger, st store, now func() time.Time) *service {
 	s := &service{
 		config: c, version: version, logger: logger, store: st, now: now, started: now(),
-		decoding: make(chan struct{}, decoders), scraping: make(chan struct{}, scrapers),
+		decoding: newGate(decoders, decodersQueue), scraping: newGate(scrapers, scrapersQueue),
+		sending: newGate(senders, 0), viewing: newGate(viewers, viewersQueue),
+		listening: make(chan struct{}, maxListeners), ending: make(chan struct{}),
+		bodies: ration{limit: maxBodies, peers: map[string]int64{}},
+		quotas: quotas{sensors: map[string]*spent{}},
+		crowd:  newCrowd(c.MaxConnections),
+		recent: recent{sensors: map[string]*hour{}},
 	}
+	s.policy.Store(&policy{config: c, guard: &guard{}})
+	s.loaded.at = s.started
 	s.scrape = newScrape(s)
 	s.routes = s.table()
 	return s
@@ -95,6 +127,10 @@ func (s *service) take(ctx context.Context, r *netmonpb.PushRequest) (ack, error
 		return held, fmt.Errorf("store: %w", err)
 	}
 	s.counts[item][o].Add(1)
+	s.pushed.note(sensorID(r), o)
+	if o == applied && item == 0 {
+		s.recent.add(r.GetWindow(), s.now())
+	}
 	var refused *refusal
 	if errors.As(err, &refused) && refused.code == codeConflict && !refused.again {
 		s.logger.Error("conflict: two sensors under one identity, or a disk that was set back", "sensor", sensorID(r), "cause", refused.message)
@@ -157,6 +193,7 @@ func (s *service) sweep(ctx context.Context, every time.Duration) {
 		case <-tick.C:
 			forgotten, err := s.store.sweep(ctx)
 			for _, id := range forgotten {
+				s.forget(id)
 				s.logger.Info("sensor is forgotten", "sensor", id, "silent_for", s.config.ForgetAfter)
 			}
 			if err != nil && ctx.Err() == nil {
@@ -164,4 +201,19 @@ func (s *service) sweep(ctx context.Context, every time.Duration) {
 			}
 		}
 	}
+}
+
+// known tells whether the store holds a sensor.
+func (s *service) known(id string) (known bool) {
+	s.store.read(func(st *state) {
+		_, known = slices.BinarySearchFunc(st.sensors, id, (*sensor).compare)
+	})
+	return known
+}
+
+// forget drops what is kept of a sensor beside the store.
+func (s *service) forget(id string) {
+	s.quotas.forget(id)
+	s.recent.forget(id)
+	s.pushed.forget(id)
 }

@@ -102,17 +102,26 @@ func serveFile(ctx context.Context, o *options, version string, stdout, stderr i
 		fmt.Fprintf(stdout, "%s: fine\n", o.config)
 		return exitFine
 	}
-	r, err := start(c, file.BaseDir, version, false, logger)
+	load := func() (*Config, error) { return loadAgain(o.config, stderr) }
+	r, err := start(c, file.BaseDir, version, false, load, logger)
 	if err != nil {
 		_ = file.Write(stderr, file.Explain(err))
 		return exitRuntime
 	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	logger.Info("netmon-exporter-server runs", "version", version, "addresses", r.addresses(), "storage", c.Storage.Type)
-	code := exitFine
-	select {
-	case <-ctx.Done():
-	case <-r.failed:
-		code = exitRuntime
+	code, running := exitFine, true
+	for running {
+		select {
+		case <-hangup:
+			_ = r.service.reread() // logged and counted
+		case <-ctx.Done():
+			running = false
+		case <-r.failed:
+			code, running = exitRuntime, false
+		}
 	}
 	logger.Info("shutting down")
 	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
@@ -122,6 +131,23 @@ func serveFile(ctx context.Context, o *options, version string, stdout, stderr i
 		code = exitRuntime
 	}
 	return code
+}
+
+// loadAgain reads the configuration for a reload. Mistakes are shown as at the start.
+func loadAgain(path string, stderr io.Writer) (*Config, error) {
+	c := DefaultConfig()
+	file, diags := plugins.LoadStandalone(path, "server", c)
+	if !diags.HasErrors() {
+		diags = append(diags, file.Explain(c.check(file.BaseDir))...)
+	}
+	if len(diags) > 0 {
+		_ = file.Write(stderr, diags) // nobody to tell if stderr is gone
+	}
+	if diags.HasErrors() {
+		first := diags.Errs()[0]
+		return nil, fmt.Errorf("%d mistakes, the first: %w", len(diags.Errs()), first)
+	}
+	return c, nil
 }
 
 // newLogger makes the log that the file and the flags ask for.

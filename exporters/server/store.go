@@ -62,6 +62,12 @@ const (
 	codeNotFound         code = "NOT_FOUND"
 	codeMethodNotAllowed code = "METHOD_NOT_ALLOWED"
 	codeUnavailable      code = "UNAVAILABLE" // the store cannot write now: try again
+	codeUnauthenticated  code = "UNAUTHENTICATED"
+	codeForbidden        code = "FORBIDDEN"
+	codeIdentity         code = "IDENTITY_MISMATCH" // allowed to push, but not for this sensor
+	codeMissingAgent     code = "MISSING_AGENT_ID"
+	codeQuota            code = "QUOTA_EXCEEDED"
+	codeRefusedConfig    code = "CONFIG_REFUSED" // nothing was reloaded
 	codeInternal         code = "INTERNAL_ERROR"
 )
 

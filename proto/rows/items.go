@@ -58,5 +58,11 @@ func itemHelp() map[string]string {
 		"clients_overflowed_total":  "Flows to encrypted resolvers whose client was not remembered because there were too many.",
 		"active_connections":        "Connections by protocol and state (detail).",
 		"accesses_overflowed_total": "Connections counted as accesses because too many recent ones were remembered.",
+
+		"reported_totals_total":                 "What an agent reports as JSON: its own totals (detail).",
+		"reported_ports_total":                  "What an agent reports as JSON: packets by port (detail).",
+		"reported_process_connections_total":    "What an agent reports as JSON: connections of the processes on top (detail: the name).",
+		"reported_process_bytes_sent_total":     "What an agent reports as JSON: bytes sent by the processes on top (detail: the name).",
+		"reported_process_bytes_received_total": "What an agent reports as JSON: bytes received by the processes on top (detail: the name).",
 	}
 }

@@ -38,6 +38,42 @@ func AppendKey(b []byte, k *netmonpb.Key) []byte {
 	return append(b, k.GetAddress()...) // the last field needs no length
 }
 
+// ParseKey reads back what Key wrote. It returns nil for anything else.
+func ParseKey(text string) *netmonpb.Key {
+	b, ok := []byte(text), true
+	number := func() uint64 {
+		n, size := binary.Uvarint(b)
+		if size <= 0 {
+			ok = false
+			return 0
+		}
+		b = b[size:]
+		return n
+	}
+	word := func() string {
+		n := number()
+		if !ok || n > uint64(len(b)) {
+			ok = false
+			return ""
+		}
+		w := string(b[:n])
+		b = b[n:]
+		return w
+	}
+	k := &netmonpb.Key{
+		View: netmonpb.View(number()), Direction: netmonpb.Direction(number()), NameSource: netmonpb.NameSource(number()),
+		Protocol: uint32(number()), DnsType: uint32(number()), DnsRcode: uint32(number()), Shard: uint32(number()),
+		Interface: word(), Domain: word(), Application: word(), Item: word(), Detail: word(),
+	}
+	if !ok {
+		return nil
+	}
+	if len(b) > 0 {
+		k.Address = b
+	}
+	return k
+}
+
 // Compare orders keys by their fields in the order of their numbers, so that
 // the rows of a view stand together.
 func Compare(a, b *netmonpb.Key) int {

@@ -28,6 +28,21 @@ type serverOptions struct {
 		Path string `netmon:"path,format=path"`
 	} `netmon:"storage"`
 
+	Insecure bool `netmon:"insecure"`
+	Reload   bool `netmon:"reload"`
+	Auth     struct {
+		Readers    []string `netmon:"readers"`
+		Pushers    []string `netmon:"pushers"`
+		Writers    []string `netmon:"writers"`
+		TokensFile string   `netmon:"tokens_file,format=path"`
+	} `netmon:"auth"`
+	Quota struct {
+		Pushes int           `netmon:"pushes_per_second,min=0"`
+		Rows   int           `netmon:"rows_per_minute,min=0"`
+		Bytes  plugins.Bytes `netmon:"bytes_per_minute,min=0B"`
+	} `netmon:"quota"`
+
+	MaxConnections   int           `netmon:"max_connections,min=10"`
 	MaxSensors       int           `netmon:"max_sensors,min=1"`
 	MaxRowsPerSensor int           `netmon:"max_rows_per_sensor,min=100"`
 	MaxRows          int           `netmon:"max_rows,min=100"`
@@ -41,6 +56,7 @@ type pushOptions struct {
 	URL         string        `netmon:"url,required,format=url"`
 	Timeout     time.Duration `netmon:"timeout,min=1s"`
 	Compression string        `netmon:"compression,enum=zstd|none"`
+	Heartbeat   time.Duration `netmon:"heartbeat,min=0s"`
 	TLS         *struct {
 		CAFile     string `netmon:"ca_file,format=path"`
 		CertFile   string `netmon:"cert_file,format=path"`
@@ -56,12 +72,14 @@ type pushOptions struct {
 
 func exporterOptions(kind string) any {
 	if kind == "push" {
-		return &pushOptions{Timeout: 10 * time.Second, Compression: "zstd"}
+		return &pushOptions{Timeout: 10 * time.Second, Compression: "zstd", Heartbeat: 15 * time.Second}
 	}
-	return &serverOptions{
-		Listen: []string{"127.0.0.1:8080"}, MaxSensors: 1000, MaxRowsPerSensor: 100_000, MaxRows: 1_000_000,
+	o := &serverOptions{
+		Listen: []string{"127.0.0.1:8080"}, MaxConnections: 2000, MaxSensors: 1000, MaxRowsPerSensor: 100_000, MaxRows: 1_000_000,
 		MaxBody: 8 << 20, MaxDecoded: 32 << 20, OfflineAfter: time.Minute, ForgetAfter: 24 * time.Hour,
 	}
+	o.Quota.Pushes, o.Quota.Rows, o.Quota.Bytes = 50, 5_000_000, 512<<20
+	return o
 }
 
 func schemaOf(t testing.TB, config any) *netmonpb.Block {
@@ -130,7 +148,7 @@ func TestReferenceIsTheDefaults(t *testing.T) {
 
 // What netmon.hcl shows of an exporter beyond its defaults.
 var shownBesides = map[string]string{
-	"server": `{"probe_listen": [], "storage": {"kind": "memory"}}`,
+	"server": `{"probe_listen": [], "auth": {"readers": [], "pushers": [], "writers": []}, "storage": {"kind": "memory"}}`,
 	"push":   `{"url": "http://localhost:8080/api/v1/metrics", "tls": {}, "auth": {}}`,
 }
 

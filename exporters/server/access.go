@@ -1,0 +1,343 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/exporter-toolkit/web"
+	"go.yaml.in/yaml/v2"
+
+	"github.com/netmon-sensor/netmon/plugins"
+)
+
+// Auth says who may do what, beyond what the web config file asks for.
+type Auth struct {
+	Readers    []string `netmon:"readers" doc:"Users and certificate names that may read; empty: all that got in."`
+	Pushers    []string `netmon:"pushers" doc:"Users that may push, and certificate names that may push for any sensor; empty: all users, and a certificate for the sensors it names."`
+	Writers    []string `netmon:"writers" doc:"Users and certificate names that may remove sensors and reload; empty: none."`
+	TokensFile string   `netmon:"tokens_file,format=path" doc:"Further tokens: lines SENSORS SECRET [push,read,write]."`
+	Tokens     []Token  `netmon:"token" doc:"A bearer token, for the sensors whose ids match its label."`
+}
+
+// Token is a secret that stands for some sensors.
+type Token struct {
+	Sensors string   `netmon:"sensors,label" doc:"Sensor ids it may push for: a name, or a pattern with * and ?."`
+	Secret  string   `netmon:"secret,required,sensitive" doc:"The token, 16 characters or more, or sha256: and its hash in hex."`
+	Allow   []string `netmon:"allow,enum=push|read|write" doc:"What it is good for."`
+}
+
+// SetDefaults implements plugins.Defaulter.
+func (t *Token) SetDefaults() { t.Allow = []string{"push"} }
+
+const minSecret = 16 // characters
+
+// access is what a route asks of who calls it.
+type access string
+
+const (
+	forAll   access = "" // pages about the health
+	forRead  access = "read"
+	forPush  access = "push"
+	forWrite access = "write"
+)
+
+// guard decides who may do what. It does not change.
+type guard struct {
+	Auth
+	closed bool // nobody gets in without a credential
+	users  bool // the web config file has users, and their passwords were checked before us
+	tokens []token
+}
+
+type token struct {
+	Token
+	hash [sha256.Size]byte
+}
+
+// caller is who calls: up to a token or a user, and a certificate.
+type caller struct {
+	token *token
+	user  string
+	names []string // of a verified certificate
+}
+
+func (i *caller) anonymous() bool { return i.token == nil && i.user == "" && len(i.names) == 0 }
+
+// String is for counters and log lines.
+func (i *caller) String() string {
+	switch {
+	case i.token != nil:
+		return "token " + i.token.Sensors
+	case i.user != "":
+		return "user " + i.user
+	case len(i.names) > 0:
+		return "certificate " + i.names[0]
+	}
+	return "nobody"
+}
+
+// identify finds who calls. A token that is not ours is refused even where none is
+// needed, unless there are no tokens and no logins at all.
+func (g *guard) identify(r *http.Request) (*caller, error) {
+	who := &caller{}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		who.names = certificateNames(r.TLS.VerifiedChains[0][0])
+	}
+	if secret, bearer := bearerToken(r); bearer && g.closed {
+		if who.token = g.find(secret); who.token == nil {
+			return nil, refuse(codeUnauthenticated, "the token is not known here")
+		}
+	} else if user, _, basic := r.BasicAuth(); basic && g.users {
+		who.user = user
+	}
+	return who, nil
+}
+
+// find compares with every token, so that the time says nothing about which.
+func (g *guard) find(secret string) (found *token) {
+	hash := sha256.Sum256([]byte(secret))
+	for i := range g.tokens {
+		if subtle.ConstantTimeCompare(hash[:], g.tokens[i].hash[:]) == 1 {
+			found = &g.tokens[i]
+		}
+	}
+	return found
+}
+
+func bearerToken(r *http.Request) (secret string, ok bool) {
+	scheme, secret, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	return secret, ok && strings.EqualFold(scheme, "Bearer")
+}
+
+// allow tells whether who may do what a route asks for.
+func (g *guard) allow(who *caller, what access) error {
+	if what == forAll {
+		return nil
+	}
+	ok := false
+	switch {
+	case who.token != nil:
+		ok = slices.Contains(who.token.Allow, string(what))
+	case what == forWrite:
+		ok = who.in(g.Writers)
+	case who.anonymous():
+		if !g.closed {
+			return nil
+		}
+		return refuse(codeUnauthenticated, "this takes a login: a client certificate, a bearer token, or a user and password")
+	case what == forRead:
+		ok = len(g.Readers) == 0 || who.in(g.Readers)
+	case what == forPush:
+		ok = len(who.names) > 0 || len(g.Pushers) == 0 || who.in(g.Pushers)
+	}
+	if !ok {
+		return refuse(codeForbidden, "%s may not %s here", who, what)
+	}
+	return nil
+}
+
+// speaksFor tells whether who, allowed to push, may push for this sensor: every
+// credential that was shown has to agree.
+func (g *guard) speaksFor(who *caller, sensor string) error {
+	if who.token != nil {
+		if ok, err := path.Match(who.token.Sensors, sensor); !ok || err != nil {
+			return refuse(codeIdentity, "%s does not stand for sensor %s", who, brief(sensor))
+		}
+	}
+	if len(who.names) > 0 && !slices.Contains(who.names, sensor) && !who.in(g.Pushers) {
+		return refuse(codeIdentity, "the client certificate stands for %s, not for sensor %s", brief(strings.Join(who.names, ", ")), brief(sensor))
+	}
+	return nil
+}
+
+func (i *caller) in(list []string) bool {
+	return i.user != "" && slices.Contains(list, i.user) ||
+		slices.ContainsFunc(i.names, func(name string) bool { return slices.Contains(list, name) })
+}
+
+// certificateNames is what a client certificate stands for: the ID of every URI
+// netmon://sensor/ID and every DNS name among its subject alternative names, or
+// else its common name.
+func certificateNames(c *x509.Certificate) []string {
+	var names []string
+	for _, u := range c.URIs {
+		if u.Scheme == "netmon" && u.Host == "sensor" && len(u.Path) > 1 {
+			names = append(names, u.Path[1:])
+		}
+	}
+	names = append(names, c.DNSNames...)
+	if len(names) == 0 && c.Subject.CommonName != "" {
+		names = append(names, c.Subject.CommonName)
+	}
+	return names
+}
+
+// security is what the files of the configuration say about TLS and logins.
+type security struct {
+	guard *guard
+	tls   bool
+}
+
+// security reads the web config file and the tokens. Where baseDir is not known
+// and a path is relative, both results are nil.
+func (c *Config) security(baseDir string) (*security, error) {
+	for _, file := range []string{c.WebConfigFile, c.Auth.TokensFile} {
+		if baseDir == "" && file != "" && !filepath.IsAbs(file) {
+			return nil, nil
+		}
+	}
+	out := &security{guard: &guard{Auth: c.Auth}}
+	errs := []error{out.readWeb(at(baseDir, c.WebConfigFile)), out.readTokens(at(baseDir, c.Auth.TokensFile))}
+	out.guard.closed = out.guard.closed || len(out.guard.tokens) > 0
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// readWeb reads the web config file as the toolkit does.
+func (s *security) readWeb(file string) error {
+	if file == "" {
+		return nil
+	}
+	problem := func(err error) error {
+		return &plugins.Problem{Path: []string{"web_config_file"}, Summary: "Unusable web config file", Detail: err.Error(), Cause: err}
+	}
+	if err := web.Validate(file); err != nil {
+		return problem(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return problem(err)
+	}
+	c := web.Config{TLSConfig: web.TLSConfig{MinVersion: tls.VersionTLS12}}
+	if err := yaml.UnmarshalStrict(text, &c); err != nil {
+		return problem(err)
+	}
+	if c.TLSConfig.MinVersion < tls.VersionTLS12 {
+		return problem(errors.New("min_version: TLS 1.2 is the least"))
+	}
+	s.tls = c.TLSConfig.IsEnabled()
+	s.guard.users = len(c.Users) > 0
+	switch c.TLSConfig.ClientAuth {
+	case "RequireAndVerifyClientCert", "VerifyClientCertIfGiven":
+		s.guard.closed = true
+	}
+	s.guard.closed = s.guard.closed || s.guard.users
+	return nil
+}
+
+// readTokens takes the tokens of the blocks and of the file.
+func (s *security) readTokens(file string) error {
+	var errs []error
+	add := func(t Token, at ...string) {
+		hash, err := t.check()
+		if err != nil {
+			errs = append(errs, &plugins.Problem{Path: append([]string{"auth"}, at...), Summary: "Unusable token", Detail: err.Error()})
+			return
+		}
+		t.Secret = ""
+		s.guard.tokens = append(s.guard.tokens, token{t, hash})
+	}
+	for i, t := range s.guard.Tokens {
+		add(t, "token", fmt.Sprint(i))
+	}
+	s.guard.Tokens = nil
+	if file == "" {
+		return errors.Join(errs...)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		errs = append(errs, &plugins.Problem{Path: []string{"auth", "tokens_file"}, Summary: "Unreadable file", Detail: err.Error(), Cause: err})
+	}
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for n := 1; lines.Scan(); n++ {
+		words := strings.Fields(lines.Text())
+		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+			continue
+		}
+		t := Token{Sensors: words[0]}
+		t.SetDefaults()
+		switch len(words) {
+		case 3:
+			t.Allow = strings.Split(words[2], ",")
+			fallthrough
+		case 2:
+			t.Secret = words[1]
+		}
+		if _, err := t.check(); err != nil || len(words) > 3 {
+			errs = append(errs, &plugins.Problem{Path: []string{"auth", "tokens_file"}, Summary: "Unusable token",
+				Detail: fmt.Sprintf("%s, line %d: a line is SENSORS SECRET [push,read,write], the secret of %d characters or more.", file, n, minSecret)})
+			continue
+		}
+		add(t, "tokens_file")
+	}
+	return errors.Join(append(errs, lines.Err())...)
+}
+
+// check returns the hash of the secret. Its errors do not show it.
+func (t *Token) check() (hash [sha256.Size]byte, err error) {
+	for _, what := range t.Allow {
+		if !slices.Contains([]access{forRead, forPush, forWrite}, access(what)) {
+			return hash, fmt.Errorf("%q is not one of push, read, write", what)
+		}
+	}
+	if _, err := path.Match(t.Sensors, ""); err != nil || t.Sensors == "" {
+		return hash, fmt.Errorf("%q is no pattern for sensor ids", t.Sensors)
+	}
+	if digits, hashed := strings.CutPrefix(t.Secret, "sha256:"); hashed {
+		b, err := hex.DecodeString(digits)
+		if err != nil || len(b) != len(hash) {
+			return hash, fmt.Errorf("after sha256: there must be %d digits in hex", 2*len(hash))
+		}
+		return [sha256.Size]byte(b), nil
+	}
+	if len(t.Secret) < minSecret || strings.ContainsFunc(t.Secret, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return hash, fmt.Errorf("the secret needs %d characters or more, and no spaces or letters beyond ASCII", minSecret)
+	}
+	return sha256.Sum256([]byte(t.Secret)), nil
+}
+
+// checkExposure finds the addresses that others can reach although anybody could
+// read along or come in.
+func (c *Config) checkExposure(s *security) (errs []error) {
+	if c.Insecure || s.tls && s.guard.closed {
+		return nil
+	}
+	lacks := "TLS and a login"
+	switch {
+	case s.tls:
+		lacks = "a login"
+	case s.guard.closed:
+		lacks = "TLS"
+	}
+	for i, address := range c.Listen {
+		if host, _, err := net.SplitHostPort(address); err == nil && !loopback(host) {
+			errs = append(errs, &plugins.Problem{
+				Path: []string{"listen", fmt.Sprint(i)}, Summary: "Open to the network without " + lacks,
+				Detail: fmt.Sprintf("%q can be reached from other machines. Give it %s (web_config_file, auth), listen on 127.0.0.1, or say insecure = true.", address, lacks),
+			})
+		}
+	}
+	return errs
+}
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}

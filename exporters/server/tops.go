@@ -1,0 +1,363 @@
+package server
+
+import (
+	"cmp"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/netmon-sensor/netmon/proto/netmonpb"
+	"github.com/netmon-sensor/netmon/proto/rows"
+)
+
+// traffic counters of something, as the API shows them.
+type volume struct {
+	BytesSent       uint64 `json:"bytes_sent"`
+	BytesReceived   uint64 `json:"bytes_received"`
+	Bytes           uint64 `json:"bytes"`
+	PacketsSent     uint64 `json:"packets_sent"`
+	PacketsReceived uint64 `json:"packets_received"`
+	Connections     uint64 `json:"connections"`
+	Accesses        uint64 `json:"accesses"`
+}
+
+func (v *volume) add(c *counts) {
+	v.BytesSent += c.n[bytesSent]
+	v.BytesReceived += c.n[bytesReceived]
+	v.Bytes += c.n[bytesSent] + c.n[bytesReceived]
+	v.PacketsSent += c.n[packetsSent]
+	v.PacketsReceived += c.n[packetsReceived]
+	v.Connections += c.n[connections]
+	v.Accesses += c.n[accesses]
+}
+
+func (v *volume) join(w *volume) {
+	v.BytesSent += w.BytesSent
+	v.BytesReceived += w.BytesReceived
+	v.Bytes += w.Bytes
+	v.PacketsSent += w.PacketsSent
+	v.PacketsReceived += w.PacketsReceived
+	v.Connections += w.Connections
+	v.Accesses += w.Accesses
+}
+
+// orders are what top lists are sorted by.
+func orders() map[string]func(*volume) uint64 {
+	return map[string]func(*volume) uint64{
+		"bytes":          func(v *volume) uint64 { return v.Bytes },
+		"bytes_sent":     func(v *volume) uint64 { return v.BytesSent },
+		"bytes_received": func(v *volume) uint64 { return v.BytesReceived },
+		"connections":    func(v *volume) uint64 { return v.Connections },
+		"accesses":       func(v *volume) uint64 { return v.Accesses },
+	}
+}
+
+// ranked is a volume with the name of what it is of, in the field for its kind.
+type ranked struct {
+	Domain   string `json:"domain,omitempty"`
+	Address  string `json:"address,omitempty"`
+	Protocol string `json:"protocol,omitempty"`
+	ID       string `json:"id,omitempty"`
+	volume
+}
+
+func (r *ranked) name() string { return r.Domain + r.Address + r.Protocol + r.ID }
+
+// topList is the name of the list of a group, the label it has its names from,
+// and the field they go to.
+func topList(g groupID) (list, label string, field func(*ranked) *string) {
+	switch g {
+	case byAddress:
+		return "addresses", "ip", func(r *ranked) *string { return &r.Address }
+	case byApplication, byProtocol:
+		return "protocols", "protocol", func(r *ranked) *string { return &r.Protocol }
+	}
+	return "domains", "domain", func(r *ranked) *string { return &r.Domain }
+}
+
+// top answers with the names of a group that have most, over all sensors or those
+// that the query picks.
+func (s *service) top(g groupID) http.HandlerFunc {
+	list, _, _ := topList(g)
+	known := []string{"limit", "sort", "host", "interface", "search"}
+	if g == byDomain {
+		known = append(known, "direction")
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		q, err := query(r, known...)
+		if err != nil {
+			s.fail(w, err)
+			return
+		}
+		limit, err := q.number("limit", 50, 1, 10_000)
+		if err != nil {
+			s.fail(w, err)
+			return
+		}
+		names := slices.Sorted(maps.Keys(orders()))
+		sort, err := q.choice("sort", "bytes", names...)
+		if err != nil {
+			s.fail(w, err)
+			return
+		}
+		if _, err := q.choice("direction", "", "outbound", "inbound", "internal", "transit", "unknown"); err != nil {
+			s.fail(w, err)
+			return
+		}
+		found, sum := s.gather(g, q)
+		order := orders()[sort]
+		slices.SortFunc(found, func(a, b ranked) int {
+			return cmp.Or(cmp.Compare(order(&b.volume), order(&a.volume)), cmp.Compare(a.name(), b.name()))
+		})
+		out := found[:min(limit, len(found))]
+		s.answer(w, http.StatusOK, map[string]any{list: out, "count": len(out), "total": len(found), "sort": sort, "sum": sum})
+	}
+}
+
+// gather adds up the series of a group by one of their labels.
+func (s *service) gather(g groupID, q parameters) (found []ranked, sum volume) {
+	_, label, field := topList(g)
+	all := map[string]*volume{}
+	s.store.read(func(st *state) {
+		st.each(g, q.Get("host"), func(_ *sensor, series *series) {
+			if iface := q.Get("interface"); iface != "" && series.iface != iface {
+				return
+			}
+			if d := q.Get("direction"); d != "" && directionName(series.direction) != d {
+				return
+			}
+			name := ""
+			eachLabel(series.labels, func(n, v string) {
+				if n == label {
+					name = v
+				}
+			})
+			if !strings.Contains(name, strings.ToLower(q.Get("search"))) {
+				return
+			}
+			v := all[name]
+			if v == nil {
+				v = &volume{}
+				all[strings.Clone(name)] = v
+			}
+			v.add(&series.counts)
+			sum.add(&series.counts)
+		})
+	})
+	found = make([]ranked, 0, len(all))
+	for name, v := range all {
+		one := ranked{volume: *v}
+		*field(&one) = name
+		found = append(found, one)
+	}
+	return found, sum
+}
+
+// each calls f for the series of a group, of all sensors or one.
+func (s *state) each(g groupID, host string, f func(*sensor, *series)) {
+	for _, sensor := range s.sensors {
+		if host != "" && sensor.id != host {
+			continue
+		}
+		for _, series := range sensor.groups[g].series {
+			f(sensor, series)
+		}
+	}
+}
+
+// place is where a domain was seen.
+type place struct {
+	Host      string `json:"host"`
+	Interface string `json:"interface"`
+	Direction string `json:"direction"`
+	volume
+	Sources []string `json:"sources"`
+}
+
+// domain is GET /api/v1/domains/{name}. Sources are the evidence for the name in
+// the logs whose rows are still told apart.
+func (s *service) domain(w http.ResponseWriter, r *http.Request) {
+	if _, err := query(r); err != nil {
+		s.fail(w, err)
+		return
+	}
+	name := strings.TrimSuffix(strings.ToLower(r.PathValue("name")), ".")
+	if !validDomain(name) && !reservedName(name) {
+		s.fail(w, refuse(codeInvalid, "this is no domain name"))
+		return
+	}
+	places := []place{}
+	var sum volume
+	s.store.read(func(st *state) {
+		var labels []byte
+		for _, sensor := range st.sensors {
+			g := &sensor.groups[byDomain]
+			for _, at := range sensor.sides() {
+				k := &netmonpb.Key{View: netmonpb.View_VIEW_DOMAINS, Interface: at.iface, Direction: at.direction, Domain: name}
+				labels = appendLabels(labels[:0], sensor.id, byDomain, k)
+				series := g.byLabels[string(labels)]
+				if series == nil {
+					continue
+				}
+				p := place{Host: sensor.id, Interface: at.iface, Direction: directionName(at.direction), Sources: sensor.sources(k)}
+				p.volume.add(&series.counts)
+				sum.add(&series.counts)
+				places = append(places, p)
+			}
+		}
+	})
+	if len(places) == 0 {
+		s.fail(w, refuse(codeNotFound, "no traffic with %s is known here", brief(name)))
+		return
+	}
+	s.answer(w, http.StatusOK, map[string]any{"domain": name, "places": places, "sum": sum})
+}
+
+type side struct {
+	iface     string
+	direction netmonpb.Direction
+}
+
+// sides are the interfaces and directions in which a sensor saw anything.
+func (s *sensor) sides() []side {
+	seen := map[side]bool{}
+	for _, series := range s.groups[byDirection].series {
+		seen[side{series.iface, series.direction}] = true
+	}
+	return slices.SortedFunc(maps.Keys(seen), func(a, b side) int {
+		return cmp.Or(cmp.Compare(a.iface, b.iface), cmp.Compare(a.direction, b.direction))
+	})
+}
+
+// sources lists the evidence by which rows of a domain were named.
+func (s *sensor) sources(k *netmonpb.Key) []string {
+	sources := []string{}
+	for n := range netmonpb.NameSource_name {
+		k.NameSource = netmonpb.NameSource(n)
+		if key := rows.Key(k); slices.ContainsFunc(s.logs, func(l *log) bool { return l.rows[key] != nil }) {
+			sources = append(sources, sourceName(k.NameSource))
+		}
+	}
+	slices.Sort(sources)
+	return slices.Compact(sources)
+}
+
+// resolver is what clients asked one resolver and how it answered.
+type resolver struct {
+	Resolver   string            `json:"resolver"`
+	Queries    uint64            `json:"queries"`
+	Unanswered uint64            `json:"unanswered"`
+	Rcodes     map[string]uint64 `json:"rcodes"`
+	Latency    *latency          `json:"latency_seconds"` // null: no answer was timed
+
+	times histogram
+}
+
+// latency is read off a histogram: the quantiles are interpolated within its
+// buckets, and no higher than the last bound.
+type latency struct {
+	Count uint64  `json:"count"`
+	Mean  float64 `json:"mean"`
+	P50   float64 `json:"p50"`
+	P90   float64 `json:"p90"`
+	P99   float64 `json:"p99"`
+}
+
+// dns is GET /api/v1/dns.
+func (s *service) dns(w http.ResponseWriter, r *http.Request) {
+	q, err := query(r, "host", "interface", "limit")
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	limit, err := q.number("limit", 50, 1, 10_000)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	all, types := map[string]*resolver{}, map[string]uint64{}
+	var queries uint64
+	picked := func(series *series) bool { return q.Get("interface") == "" || series.iface == q.Get("interface") }
+	s.store.read(func(st *state) {
+		st.each(byResolver, q.Get("host"), func(_ *sensor, series *series) {
+			if !picked(series) {
+				return
+			}
+			var address, rcode string
+			eachLabel(series.labels, func(name, v string) {
+				switch name {
+				case "resolver":
+					address = v
+				case "rcode":
+					rcode = v
+				}
+			})
+			one := all[address]
+			if one == nil {
+				one = &resolver{Resolver: address, Rcodes: map[string]uint64{}}
+				all[address] = one
+			}
+			n := series.counts.n[dnsQueries]
+			queries += n
+			one.Queries += n
+			one.Rcodes[rcode] += n
+			if rcode == rcodeName(unanswered) {
+				one.Unanswered += n
+			}
+			if h := series.counts.histograms; h != nil {
+				one.times.add(h[dnsLatency].buckets, h[dnsLatency].seconds, h[dnsLatency].sum)
+			}
+		})
+		st.each(byQuestion, q.Get("host"), func(_ *sensor, series *series) {
+			if picked(series) {
+				eachLabel(series.labels, func(name, v string) {
+					if name == "type" {
+						types[v] += series.counts.n[dnsQueries]
+					}
+				})
+			}
+		})
+	})
+	resolvers := slices.SortedFunc(maps.Values(all), func(a, b *resolver) int {
+		return cmp.Or(cmp.Compare(b.Queries, a.Queries), cmp.Compare(a.Resolver, b.Resolver))
+	})
+	total := len(resolvers)
+	resolvers = resolvers[:min(limit, total)]
+	for _, one := range resolvers {
+		one.Latency = one.times.latency(latencyBounds())
+	}
+	s.answer(w, http.StatusOK, map[string]any{
+		"resolvers": append([]*resolver{}, resolvers...), "count": len(resolvers), "total": total, "queries": queries, "types": types,
+	})
+}
+
+func (h *histogram) latency(bounds bounds) *latency {
+	var count uint64
+	for _, n := range h.buckets {
+		count += n
+	}
+	if count == 0 {
+		return nil
+	}
+	return &latency{
+		Count: count, Mean: (float64(h.seconds) + float64(h.sum)/1e9) / float64(count),
+		P50: h.quantile(bounds, 0.5, count), P90: h.quantile(bounds, 0.9, count), P99: h.quantile(bounds, 0.99, count),
+	}
+}
+
+func (h *histogram) quantile(bounds bounds, q float64, count uint64) float64 {
+	rank, below, low := q*float64(count), 0.0, 0.0
+	for i, text := range bounds {
+		high, err := strconv.ParseFloat(text, 64)
+		if err != nil || i >= len(h.buckets) {
+			break
+		}
+		if n := float64(h.buckets[i]); n > 0 && below+n >= rank {
+			return low + (high-low)*(rank-below)/n
+		}
+		below, low = below+float64(h.buckets[i]), high
+	}
+	return low
+}
