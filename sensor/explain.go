@@ -148,7 +148,7 @@ func explainUndecoded(ctx context.Context, out io.Writer, o ReplayOptions) error
 				length += fmt.Sprintf(" (%d captured)", len(p.Data))
 			}
 			fmt.Fprintf(w, "frame %d at %s, link type %d, %s: %v, %s\n",
-				p.Order, stamp(p.Time), p.Link, length, reason, packet.Explain(packet.Link(p.Link), p.Data, p.Length))
+				p.Order, stamp(file, p.Time), p.Link, length, reason, packet.Explain(packet.Link(p.Link), p.Data, p.Length))
 		}
 	}
 	if !found {
@@ -158,5 +158,8 @@ func explainUndecoded(ctx context.Context, out io.Writer, o ReplayOptions) error
 	return w.Flush()
 }
 
-// stamp prints a packet's time in UTC, RFC 3339 with milliseconds.
-func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
+// stamp prints the time of a packet in UTC, RFC 3339 with milliseconds.
+func stamp(file *capture.File, ns int64) string {
+	seconds, ns := file.Unix(ns)
+	return time.Unix(int64(seconds), ns).UTC().Format("2006-01-02T15:04:05.000Z")
+}

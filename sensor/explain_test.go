@@ -227,7 +227,7 @@ func everything(t *testing.T, path string) string {
 		j.report, j.evidence = newReport(2, true), newEvidence(nil)
 		j.clients.max = 0
 	})
-	if err := explain(&out, new(query), j); err != nil {
+	if err := explain(&out, new(query), j, new(capture.File)); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
@@ -248,7 +248,7 @@ func TestEvidenceIsBounded(t *testing.T) {
 		j.evidence.limit = 2
 	})
 	var out bytes.Buffer
-	if err := explain(&out, new(query), j); err != nil {
+	if err := explain(&out, new(query), j, new(capture.File)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 	"github.com/netmon-sensor/netmon/sensor/internal/names"
 	"github.com/netmon-sensor/netmon/sensor/internal/packet"
 )
@@ -19,6 +20,7 @@ type explanation struct {
 	asked     *query
 	evidence  *evidence
 	book      *names.Book
+	file      *capture.File
 	byAddress map[[16]byte][]uint32 // indexes of answers, in order
 }
 
@@ -35,8 +37,8 @@ const (
 
 // explain prints a paragraph for each flow that is asked about, then the answers
 // that speak of the name or address. It depends on the capture alone.
-func explain(w io.Writer, q *query, j *join) error {
-	x := &explanation{Writer: bufio.NewWriter(w), asked: q, evidence: j.evidence, book: j.book, byAddress: map[[16]byte][]uint32{}}
+func explain(w io.Writer, q *query, j *join, file *capture.File) error {
+	x := &explanation{Writer: bufio.NewWriter(w), asked: q, evidence: j.evidence, book: j.book, file: file, byAddress: map[[16]byte][]uint32{}}
 	for i := range x.evidence.answers {
 		a := &x.evidence.answers[i]
 		x.byAddress[a.address] = append(x.byAddress[a.address], uint32(i))
@@ -124,13 +126,13 @@ func (x *explanation) answer(a *answer) string {
 		to = plain(a.client)
 	}
 	return fmt.Sprintf("answer in frame %d at %s to %s: %s %s %s%s",
-		a.order, stamp(a.time), to, x.book.Name(owner), record, plain(a.address), asked)
+		a.order, stamp(x.file, a.time), to, x.book.Name(owner), record, plain(a.address), asked)
 }
 
 // flow prints what one flow is, what it is called, and why.
 func (x *explanation) flow(f *reportFlow) {
 	fmt.Fprintf(x, "%s %s -> %s, first frame %d at %s\n", protocolName(f.protocol),
-		endpoint(f, f.initiator, f.initiatorPort), endpoint(f, f.responder, f.responderPort), f.order, stamp(f.start))
+		endpoint(f, f.initiator, f.initiatorPort), endpoint(f, f.responder, f.responderPort), f.order, stamp(x.file, f.start))
 	fmt.Fprintf(x, "  sent %v, received %v\n", f.sent, f.received)
 	c := x.evidence.flows[f.order]
 	switch {

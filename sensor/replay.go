@@ -98,9 +98,9 @@ func Replay(ctx context.Context, w io.Writer, o ReplayOptions) error {
 	}
 	logDamage(file, o)
 	if asked != nil {
-		return explain(w, asked, p.join)
+		return explain(w, asked, p.join, file)
 	}
-	return p.join.report.write(w, p.join.book.Name, file.Damage(), o.Flows)
+	return p.join.report.write(w, p.join.book.Name, file, o.Flows)
 }
 
 func logDamage(file *capture.File, o ReplayOptions) {

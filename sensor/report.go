@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math/big"
 	"net/netip"
 	"slices"
 	"strconv"
 
+	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 	"github.com/netmon-sensor/netmon/sensor/internal/flow"
 	"github.com/netmon-sensor/netmon/sensor/internal/names"
 	"github.com/netmon-sensor/netmon/sensor/internal/packet"
@@ -182,26 +184,26 @@ type (
 		Error *string `json:"reader_error"`
 	}
 	flowJSON struct {
-		Proto           string  `json:"proto"`
-		Initiator       string  `json:"initiator"`
-		InitiatorPort   uint16  `json:"initiator_port"`
-		Responder       string  `json:"responder"`
-		ResponderPort   uint16  `json:"responder_port"`
-		Start           int64   `json:"start_ts_ns"`
-		PacketsSent     uint64  `json:"packets_sent"`
-		PacketsReceived uint64  `json:"packets_received"`
-		BytesSent       uint64  `json:"bytes_sent"`
-		BytesReceived   uint64  `json:"bytes_received"`
-		Name            *string `json:"name"`
-		Source          string  `json:"source"`
+		Proto           string      `json:"proto"`
+		Initiator       string      `json:"initiator"`
+		InitiatorPort   uint16      `json:"initiator_port"`
+		Responder       string      `json:"responder"`
+		ResponderPort   uint16      `json:"responder_port"`
+		Start           json.Number `json:"start_ts_ns"`
+		PacketsSent     uint64      `json:"packets_sent"`
+		PacketsReceived uint64      `json:"packets_received"`
+		BytesSent       uint64      `json:"bytes_sent"`
+		BytesReceived   uint64      `json:"bytes_received"`
+		Name            *string     `json:"name"`
+		Source          string      `json:"source"`
 	}
 )
 
 // write prints the report. Everything in it has an order of its own, so that
 // the same capture always prints the same bytes.
-func (p *report) write(w io.Writer, name func(names.ID) string, damage error, withFlows bool) error {
+func (p *report) write(w io.Writer, name func(names.ID) string, file *capture.File, withFlows bool) error {
 	out := p.summary(name)
-	if damage != nil {
+	if damage := file.Damage(); damage != nil {
 		s := damage.Error()
 		out.Capture.Error = &s
 	}
@@ -216,7 +218,7 @@ func (p *report) write(w io.Writer, name func(names.ID) string, damage error, wi
 		sorted := slices.SortedFunc(p.all(), func(a, b *reportFlow) int { return cmp.Compare(a.order, b.order) })
 		err = errors.Join(err, lines(b, "flows", func(yield func(*flowJSON) bool) {
 			for _, f := range sorted {
-				if !yield(f.json(name)) {
+				if !yield(f.json(name, file)) {
 					return
 				}
 			}
@@ -257,12 +259,12 @@ func (p *report) all() iter.Seq[*reportFlow] {
 	}
 }
 
-func (f *reportFlow) json(name func(names.ID) string) *flowJSON {
+func (f *reportFlow) json(name func(names.ID) string, file *capture.File) *flowJSON {
 	j := &flowJSON{
 		Proto:     protocolName(f.protocol),
 		Initiator: address(f.initiator, f.version), InitiatorPort: f.initiatorPort,
 		Responder: address(f.responder, f.version), ResponderPort: f.responderPort,
-		Start:       f.start,
+		Start:       unixNano(file, f.start),
 		PacketsSent: f.sent.packets, PacketsReceived: f.received.packets,
 		BytesSent: f.sent.bytes, BytesReceived: f.received.bytes,
 		Source: sourceName(f.source),
@@ -272,6 +274,17 @@ func (f *reportFlow) json(name func(names.ID) string) *flowJSON {
 		j.Name = &s
 	}
 	return j
+}
+
+// unixNano prints the time of a packet in Unix nanoseconds, which may be more than
+// 64 bits hold.
+func unixNano(file *capture.File, time int64) json.Number {
+	seconds, ns := file.Unix(time)
+	if seconds == 0 {
+		return json.Number(strconv.FormatInt(ns, 10))
+	}
+	n := new(big.Int).SetUint64(seconds)
+	return json.Number(n.Mul(n, big.NewInt(1e9)).Add(n, big.NewInt(ns)).String())
 }
 
 func (f *reportFlow) connections() uint64 {

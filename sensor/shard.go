@@ -180,8 +180,9 @@ func (s *shard) observe(h *packet.Header, p *capture.Packet, r flow.Result) {
 	switch {
 	case h.Fragment != packet.Whole:
 		if h.Protocol == protoUDP {
-			payload, offset, more := h.FragmentPayload(p.Data)
-			s.observer.Fragment(h.Src, h.Dst, h.Version, h.Protocol, h.FragmentID, payload, offset, more, &q)
+			payload, length, offset, more := h.FragmentPayload(p.Data)
+			q.Payload, q.PayloadLength = payload, length
+			s.observer.Fragment(h.Version, h.Protocol, h.FragmentID, offset, more, &q)
 		}
 		return
 	case h.Protocol == protoTCP && h.TCP:

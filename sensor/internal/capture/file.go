@@ -48,6 +48,7 @@ type File struct {
 	sources []Source
 	open    atomic.Int32          // Sources not closed yet
 	damage  atomic.Pointer[error] // by the first Source at the end; nil until then
+	late    atomic.Uint64         // as in cursor, by any Source
 }
 
 // OpenFile opens a capture for so many shards, at least one. Each frame goes to
@@ -118,6 +119,17 @@ func (f *File) Damage() error {
 	return nil
 }
 
+// Unix turns the time of a packet that a Source has returned into Unix seconds and
+// nanoseconds. Both are the time itself unless the capture goes beyond the year 2116:
+// Unix nanoseconds, which 64 bits may not hold, then count from elsewhere, and up to
+// 146 years of them are told apart.
+func (f *File) Unix(time int64) (seconds uint64, ns int64) {
+	if late := f.late.Load(); late > 0 && time >= lateTime {
+		return late, time - lateTime
+	}
+	return 0, time
+}
+
 func (f *File) ended(damage error) {
 	switch {
 	case f.packed != nil && damage != nil:
@@ -170,6 +182,7 @@ func (s *fileSource) Next() ([]Packet, error) {
 			n++
 		}
 	}
+	s.file.late.Store(s.cursor.late)
 	if n == 0 && s.done {
 		return nil, io.EOF
 	}

@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"io"
 	"math"
+	bigint "math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -369,10 +370,7 @@ func TestNgTime(t *testing.T) {
 		stamp uint64
 		want  int64
 	}{
-		{ngInterface{digits: 6}, math.MaxUint64, math.MaxInt64},
-		{ngInterface{digits: 6}, 1<<63 - 1, math.MaxInt64},
 		{ngInterface{digits: 0}, 5, 5e9},
-		{ngInterface{digits: 9}, 1 << 63, math.MaxInt64},
 		{ngInterface{digits: 12}, 1999, 1},
 		{ngInterface{digits: 28}, 1e19, 1},
 		{ngInterface{digits: 29}, math.MaxUint64, 0},
@@ -383,12 +381,45 @@ func TestNgTime(t *testing.T) {
 		{ngInterface{base2: true, digits: 93}, math.MaxUint64, 1},
 		{ngInterface{base2: true, digits: 127}, math.MaxUint64, 0},
 		{ngInterface{digits: 6, offset: -2}, 5e6, 3e9},
-		{ngInterface{digits: 6, offset: math.MaxInt64}, 5e6, math.MaxInt64},
-		{ngInterface{digits: 6, offset: math.MaxInt64 / 1_000_000_000}, 5e6, math.MaxInt64},
 		{ngInterface{digits: 6, offset: math.MinInt64}, 0, -9223372036e9},
 	} {
-		if got := test.i.time(test.stamp); got != test.want {
+		if got := new(cursor).time(&test.i, test.stamp); got != test.want {
 			t.Errorf("%+v at %d: %d, want %d", test.i, test.stamp, got, test.want)
+		}
+	}
+}
+
+// TestNgLate wants times beyond 64 bits of nanoseconds to be told apart, with and
+// without others in the same capture.
+func TestNgLate(t *testing.T) {
+	order := binary.LittleEndian
+	const late = math.MaxUint64 - 5e6 // microseconds
+	for name, test := range map[string]struct {
+		iface  uint32
+		stamps []uint64
+		want   []string
+	}{
+		"early":       {0, []uint64{5e6, lateTime/1000 - 1}, []string{"5000000000", "4611686018427386000"}},
+		"late":        {0, []uint64{late, late + 1}, []string{"18446744073704551615000", "18446744073704551616000"}},
+		"both":        {0, []uint64{1e15, late, 1e15 + 1}, []string{"1000000000000000000", "18446744073704551615000", "1000000000000001000"}},
+		"back":        {0, []uint64{late, late - 1e6}, []string{"18446744073704551615000", "18446744073703551615000"}},
+		"far back":    {0, []uint64{late, 1e16}, []string{"18446744073704551615000", "18444438230696000000000"}},
+		"with offset": {1, []uint64{5e6, 6e6}, []string{"9000000000005000000000", "9000000000006000000000"}},
+	} {
+		offset := ngOption(order, ngOffset, order.AppendUint64(nil, 9e12)...)
+		data := slices.Concat(ngStart(order), ngDescribe(order, 1, 0), ngDescribe(order, 1, 0, offset))
+		for _, stamp := range test.stamps {
+			data = append(data, ngPacket(order, test.iface, stamp, 1, "a")...)
+		}
+		f := open(t, data, 1, nil)
+		var got []string
+		for _, p := range drain(t, f.Sources()[0]) {
+			seconds, ns := f.Unix(p.Time)
+			n := new(bigint.Int).SetUint64(seconds)
+			got = append(got, n.Mul(n, bigint.NewInt(1e9)).Add(n, bigint.NewInt(ns)).String())
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}
 }

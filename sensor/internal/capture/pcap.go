@@ -37,7 +37,9 @@ type cursor struct {
 	scale  int64
 	link   uint16
 
-	interfaces []ngInterface // pcapng: of the section, in order
+	// pcapng
+	interfaces []ngInterface // of the section, in order
+	late       uint64        // what times behind lateTime count from, Unix seconds; 0: none was seen
 }
 
 // newCursor begins a walk. data is the first stretch of a capture of size bytes:

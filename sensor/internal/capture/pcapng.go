@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/bits"
 )
@@ -13,6 +14,9 @@ const (
 	ngOldPacket = 2
 	ngSimple    = 3
 	ngEnhanced  = 6
+
+	// maxBlock is the longest block that is looked into: a record and its options.
+	maxBlock = maxRecord + 1<<20
 
 	// ngOrder is the byte-order magic as a little-endian section writes it.
 	ngOrder = 0x1a2b3c4d
@@ -60,6 +64,9 @@ func (c *cursor) nextBlock(p *Packet) bool {
 		if !ngRead(kind) {
 			c.off += int(length)
 			continue
+		}
+		if length > maxBlock {
+			return c.broken("block before record", fmt.Sprintf("absurd length %d", length))
 		}
 		if !c.has(int(length)) {
 			return false
@@ -123,7 +130,7 @@ func (c *cursor) packetBlock(p *Packet, kind uint32, body []byte) (got, ok bool)
 	i := &c.interfaces[id]
 	end := 20 + int(captured)
 	p.Data = body[20:end:end]
-	p.Time = i.time(uint64(high)<<32 | uint64(low))
+	p.Time = c.time(i, uint64(high)<<32|uint64(low))
 	p.Link = i.link
 	p.Length = wireLength(captured, wire)
 	return true, true
@@ -167,12 +174,41 @@ func describe(order binary.ByteOrder, body []byte) ngInterface {
 	return i
 }
 
-// time turns a time stamp into Unix nanoseconds. What does not fit stays at the
-// end of the range.
-func (i *ngInterface) time(stamp uint64) int64 {
-	if !i.base2 && i.digits == 6 && i.offset == 0 && stamp < math.MaxInt64/1000 {
+// time turns a time stamp into Unix nanoseconds or, from lateTime on, into what
+// File.Unix understands. What fits neither stays at the end of the range.
+func (c *cursor) time(i *ngInterface, stamp uint64) int64 {
+	if !i.base2 && i.digits == 6 && i.offset == 0 && stamp < lateTime/1000 {
 		return int64(stamp) * 1000
 	}
+	before, seconds, ns := i.seconds(stamp)
+	switch {
+	case before > 0:
+		return -int64(min(before, math.MaxInt64/second))*second + ns
+	case seconds < lateTime/second:
+		return int64(seconds)*second + ns
+	case c.late == 0:
+		c.late = seconds - lateRange/2
+	}
+	if seconds < c.late {
+		return lateTime
+	}
+	return lateTime + int64(min(seconds-c.late, lateRange))*second + ns
+}
+
+const (
+	second = 1_000_000_000
+
+	// lateTime is in the year 2116. Captures have been seen whose first packets
+	// are of today and the others 584,542 years later.
+	lateTime = 1 << 62
+
+	// lateRange is how many seconds fit int64 behind lateTime, as nanoseconds.
+	lateRange = (math.MaxInt64-lateTime)/second - 1
+)
+
+// seconds turns a time stamp into Unix seconds and nanoseconds. Where it lies before
+// 1970, seconds is 0 and before says how far.
+func (i *ngInterface) seconds(stamp uint64) (before, seconds uint64, ns int64) {
 	high, low := uint64(0), stamp
 	switch {
 	case i.base2:
@@ -189,10 +225,16 @@ func (i *ngInterface) time(stamp uint64) int64 {
 	default:
 		low = 0 // less than a nanosecond
 	}
-	if high != 0 || low > math.MaxInt64 {
-		low = math.MaxInt64
+	seconds, rest := bits.Div64(high, low, 1e9)
+	if i.offset >= 0 {
+		sum, carry := bits.Add64(seconds, uint64(i.offset), 0)
+		return 0, sum | -carry, int64(rest)
 	}
-	return addClamped(int64(low), i.offset)
+	back := -uint64(i.offset)
+	if back > seconds {
+		return back - seconds, 0, int64(rest)
+	}
+	return 0, seconds - back, int64(rest)
 }
 
 func pow10(n uint8) uint64 {
@@ -201,21 +243,4 @@ func pow10(n uint8) uint64 {
 		p *= 10
 	}
 	return p
-}
-
-// addClamped returns ns plus seconds, held within the range of int64. ns is not
-// negative.
-func addClamped(ns, seconds int64) int64 {
-	const most = math.MaxInt64 / 1_000_000_000
-	if seconds > most {
-		return math.MaxInt64
-	}
-	if seconds < -most {
-		seconds = -most
-	}
-	s := seconds * 1e9
-	if s > 0 && ns > math.MaxInt64-s {
-		return math.MaxInt64
-	}
-	return ns + s
 }

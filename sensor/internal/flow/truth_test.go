@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,29 +21,16 @@ import (
 
 // truthFlow is a flow as the oracle writes it down.
 type truthFlow struct {
-	Number        uint8  `json:"number"`
-	Initiator     string `json:"initiator"`
-	InitiatorPort uint16 `json:"initiator_port"`
-	Responder     string `json:"responder"`
-	ResponderPort uint16 `json:"responder_port"`
-	Start         nanos  `json:"start_ts_ns"`
-	PacketsSent   uint64 `json:"packets_sent"`
-	PacketsRecvd  uint64 `json:"packets_received"`
-	BytesSent     uint64 `json:"bytes_sent"`
-	BytesRecvd    uint64 `json:"bytes_received"`
-}
-
-// nanos is a time that the oracle counts without bounds, and capture up to the
-// largest int64.
-type nanos int64
-
-func (n *nanos) UnmarshalJSON(text []byte) error {
-	v, err := strconv.ParseInt(string(text), 10, 64) // the largest where out of range
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
-		return err
-	}
-	*n = nanos(v)
-	return nil
+	Number        uint8       `json:"number"`
+	Initiator     string      `json:"initiator"`
+	InitiatorPort uint16      `json:"initiator_port"`
+	Responder     string      `json:"responder"`
+	ResponderPort uint16      `json:"responder_port"`
+	Start         json.Number `json:"start_ts_ns"`
+	PacketsSent   uint64      `json:"packets_sent"`
+	PacketsRecvd  uint64      `json:"packets_received"`
+	BytesSent     uint64      `json:"bytes_sent"`
+	BytesRecvd    uint64      `json:"bytes_received"`
 }
 
 type truthTotals struct {
@@ -168,7 +155,7 @@ func replay(t *testing.T, path string, epoch, hold int64) (got truth) {
 	got.Totals.NonIP = reasons[packet.NotIP]
 	got.Totals.Malformed = reasons[packet.Malformed]
 	got.Totals.Unsupported = reasons[packet.Unsupported]
-	got.Flows = sum(t, records)
+	got.Flows = sum(t, file, records)
 	got.Totals.Flows = uint64(len(got.Flows))
 	for _, f := range got.Flows {
 		if packet.HasPorts(f.Number) && (f.InitiatorPort != 0 || f.ResponderPort != 0) {
@@ -179,7 +166,7 @@ func replay(t *testing.T, path string, epoch, hold int64) (got truth) {
 }
 
 // sum adds up the records of each flow.
-func sum(t *testing.T, records []flow.Record) []truthFlow {
+func sum(t *testing.T, file *capture.File, records []flow.Record) []truthFlow {
 	t.Helper()
 	type id struct{ slot, generation uint32 }
 	flows := map[id]*truthFlow{}
@@ -194,7 +181,7 @@ func sum(t *testing.T, records []flow.Record) []truthFlow {
 				Number:    r.Protocol,
 				Initiator: address(r.Initiator, r.Version), InitiatorPort: r.InitiatorPort,
 				Responder: address(r.Responder, r.Version), ResponderPort: r.ResponderPort,
-				Start: nanos(r.Start),
+				Start: unixNano(file, r.Start),
 			}
 			flows[k] = f
 		}
@@ -208,6 +195,13 @@ func sum(t *testing.T, records []flow.Record) []truthFlow {
 		all = append(all, *f)
 	}
 	return all
+}
+
+// unixNano is a time in a file as the oracle writes it down, without bounds.
+func unixNano(file *capture.File, time int64) json.Number {
+	seconds, ns := file.Unix(time)
+	n := new(big.Int).SetUint64(seconds)
+	return json.Number(n.Mul(n, big.NewInt(1e9)).Add(n, big.NewInt(ns)).String())
 }
 
 func address(a [16]byte, version uint8) string {

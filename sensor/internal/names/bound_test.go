@@ -189,7 +189,7 @@ func TestFragmentsAreLinear(t *testing.T) {
 			o, h := NewObserver(DefaultLimits()), new(Harvest)
 			var parts []*Packet
 			for off := 0; off < len(b); off += 8 {
-				parts = append(parts, &Packet{Order: uint64(off / 8), Payload: b[off:min(off+8, len(b))], Time: 1})
+				parts = append(parts, &Packet{Order: uint64(off / 8), Src: addr(53), Dst: addr(1), Payload: b[off:min(off+8, len(b))], Time: 1})
 			}
 			last := uint64(len(parts) - 1)
 			order.order(parts)
@@ -197,7 +197,7 @@ func TestFragmentsAreLinear(t *testing.T) {
 			return n, func() {
 				id++
 				for _, p := range parts {
-					o.Fragment(addr(53), addr(1), 4, 17, id, p.Payload, uint32(8*p.Order), p.Order < last, p)
+					o.Fragment(4, 17, id, uint32(8*p.Order), p.Order < last, p)
 				}
 				o.Harvest(h, math.MaxInt64)
 			}

@@ -227,7 +227,8 @@ func replay(frames []frame, limits Limits) ([]*testFlow, Stats) {
 		p := Packet{Src: ip.src, Dst: ip.dst, Time: fr.time, Order: uint64(i + 1)}
 		if ip.fragment {
 			if ip.protocol == 17 {
-				o.Fragment(ip.src, ip.dst, ip.version, ip.protocol, ip.id, ip.payload, ip.offset, ip.more, &p)
+				p.Payload, p.PayloadLength = ip.payload, uint32(max(ip.wire, 0))
+				o.Fragment(ip.version, ip.protocol, ip.id, ip.offset, ip.more, &p)
 			}
 			if ip.offset > 0 {
 				continue

@@ -23,16 +23,18 @@ const (
 	fragmentIdle = 30e9
 )
 
-// Fragment looks at a fragment of a UDP datagram: payload is what follows the IP
-// headers, as captured, at offset bytes into the datagram, so that the UDP header
-// is at the start of the fragment with offset 0. more is the flag: others follow
-// this one. p gives time, order and interface; its payload and ports are not
-// used. Datagrams of port 53 or 5353 are put together, others left alone.
-func (o *Observer) Fragment(src, dst [16]byte, version, protocol uint8, id uint32, payload []byte, offset uint32, more bool, p *Packet) {
+// Fragment looks at a fragment of a UDP datagram: p's payload is what follows the
+// IP headers, at offset bytes into the datagram, so that the UDP header is at the
+// start of the fragment with offset 0, and its ports are not used. more is the
+// flag: others follow this one. Datagrams of port 53 or 5353 are put together,
+// others left alone. One whose first fragment was cut off is never whole: that
+// fragment is taken for the message, cut off.
+func (o *Observer) Fragment(version, protocol uint8, id, offset uint32, more bool, p *Packet) {
+	payload := p.Payload
 	if protocol != 17 || len(payload) == 0 || uint64(offset)+uint64(len(payload)) > maxDatagram {
 		return
 	}
-	k := fragmentKey{src, dst, id, version, protocol}
+	k := fragmentKey{p.Src, p.Dst, id, version, protocol}
 	g := o.fragments.get(k)
 	if g != nil && p.Time-g.first > fragmentIdle {
 		o.dropDatagram(k, g) // the number is used again
@@ -45,7 +47,10 @@ func (o *Observer) Fragment(src, dst [16]byte, version, protocol uint8, id uint3
 			return
 		}
 	}
-	if offset == 0 && !startsDNS(payload) {
+	if cut := uint32(len(payload)) < p.PayloadLength; offset == 0 && (cut || !startsDNS(payload)) {
+		if cut && startsDNS(payload) {
+			o.datagram(payload, p.PayloadLength, p)
+		}
 		o.dnsArena.give(g.data)
 		g.data = nil
 	}
@@ -64,7 +69,7 @@ func (o *Observer) Fragment(src, dst [16]byte, version, protocol uint8, id uint3
 	g.data = a
 	a.insert(int(offset), payload)
 	if b := a.prefix(); g.total > 0 && len(b) >= g.total {
-		o.whole(src, dst, b[:g.total], p)
+		o.datagram(b[:g.total], uint32(g.total), p)
 		o.dropDatagram(k, g)
 	}
 }
@@ -74,18 +79,17 @@ func startsDNS(b []byte) bool {
 	return len(b) >= 8 && (isDNSPort(binary.BigEndian.Uint16(b)) || isDNSPort(binary.BigEndian.Uint16(b[2:])))
 }
 
-// whole handles a datagram that is complete with packet p.
-func (o *Observer) whole(src, dst [16]byte, b []byte, p *Packet) {
+// datagram handles one of length bytes, of which b is there with packet p.
+func (o *Observer) datagram(b []byte, length uint32, p *Packet) {
 	if len(b) < 8 {
 		return
 	}
 	q := *p
-	q.Src, q.Dst = src, dst
 	q.SrcPort, q.DstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 	if n := int(binary.BigEndian.Uint16(b[4:])); n >= 8 && n < len(b) {
-		b = b[:n]
+		b, length = b[:n], uint32(n)
 	}
-	o.message(&q, b[8:], uint32(len(b)-8), 17)
+	o.message(&q, b[8:], length-8, 17)
 }
 
 func (o *Observer) addDatagram(k fragmentKey, time int64) *datagram {

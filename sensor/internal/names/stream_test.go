@@ -105,7 +105,8 @@ func TestStreamsAreBounded(t *testing.T) {
 		p.Time = int64(f.slot) * 1e9
 		o.TCP(p)
 		for i := range 3 {
-			o.Fragment(addr(1), addr(2), 4, 17, f.slot*8+uint32(i), make([]byte, 100), 8, true, p)
+			p.Payload, p.PayloadLength = make([]byte, 100), 100
+			o.Fragment(4, 17, f.slot*8+uint32(i), 8, true, p)
 		}
 		if o.streams.len() > 4 || o.fragments.len() > 4 || o.dnsArena.used > limits.DNSBytes {
 			t.Fatalf("%d streams, %d datagrams, %d bytes", o.streams.len(), o.fragments.len(), o.dnsArena.used)
@@ -134,8 +135,9 @@ func TestFragments(t *testing.T) {
 			binary.BigEndian.PutUint16(b, port)
 			o := NewObserver(DefaultLimits())
 			for i, n := range order {
-				p := &Packet{Order: uint64(i + 1), Time: 1e9}
-				o.Fragment(addr(53), addr(1), 4, 17, 9, b[parts[n].from:parts[n].to], uint32(parts[n].from), n < 2, p)
+				part := b[parts[n].from:parts[n].to]
+				p := &Packet{Src: addr(53), Dst: addr(1), Payload: part, PayloadLength: uint32(len(part)), Order: uint64(i + 1), Time: 1e9}
+				o.Fragment(4, 17, 9, uint32(parts[n].from), n < 2, p)
 			}
 			if port == 1234 {
 				wantFacts(t, o)
@@ -148,6 +150,26 @@ func TestFragments(t *testing.T) {
 			if o.fragments.len() != 0 {
 				t.Error("a whole datagram is still held")
 			}
+		}
+	}
+}
+
+// TestFragmentCutOff wants the answers before the cut of each first fragment,
+// whatever comes of the datagram.
+func TestFragmentCutOff(t *testing.T) {
+	m := pack(t, response(t, "a.example", "a.example. 1 A 192.0.2.1", "a.example. 1 A 192.0.2.2"))
+	b := slices.Concat(u16of(53), u16of(40000), u16of(8+len(m)), u16of(0), m)
+	for _, order := range [][]int{{0}, {0, 1}, {1, 0}} {
+		o := NewObserver(DefaultLimits())
+		for i, n := range order {
+			p := &Packet{Src: addr(53), Dst: addr(1), Order: uint64(i + 1), Time: 1e9}
+			if p.Payload, p.PayloadLength = b[:len(b)-8], uint32(len(b)+80); n == 1 {
+				p.Payload, p.PayloadLength = make([]byte, 16), 16
+			}
+			o.Fragment(4, 17, 9, uint32(n*(len(b)+80)), n == 0, p)
+		}
+		if h := wantFacts(t, o, "192.0.2.1 a.example"); h.Stats.DNSResponses != 1 || h.Stats.DNSMalformed != 0 {
+			t.Errorf("%v: %+v", order, h.Stats)
 		}
 	}
 }

@@ -38,15 +38,17 @@ func (h *Header) Payload(data []byte) []byte {
 }
 
 // FragmentPayload returns what was captured of a fragment, from behind the IP
-// or fragment header on, its offset in the fragmented packet in bytes, and
-// whether more fragments follow. A first fragment starts with the transport
+// or fragment header on, and the length that it has by the IP header, even where
+// that is more than was on the wire; its offset in the fragmented packet in bytes,
+// and whether more fragments follow. A first fragment starts with the transport
 // header; where other headers stand before that, payload is nil, as it is for
 // packets that are no fragments.
-func (h *Header) FragmentPayload(data []byte) (payload []byte, offset uint32, more bool) {
+func (h *Header) FragmentPayload(data []byte) (payload []byte, length, offset uint32, more bool) {
 	if h.Fragment == Whole {
-		return nil, 0, false
+		return nil, 0, 0, false
 	}
-	return clip(data, uint64(h.fragmentStart), uint64(h.fragmentEnd)), uint32(h.fragmentOffset), h.fragmentMore
+	payload = clip(data, uint64(h.fragmentStart), uint64(h.fragmentEnd))
+	return payload, h.fragmentEnd - min(h.fragmentStart, h.fragmentEnd), uint32(h.fragmentOffset), h.fragmentMore
 }
 
 // clip returns data[from:to], as far as there is such.

@@ -330,11 +330,32 @@ func TestFragments(t *testing.T) {
 			if ports := h.SrcPort != 0 && h.DstPort != 0; ports != (h.Fragment != Later) {
 				t.Errorf("ports %d and %d", h.SrcPort, h.DstPort)
 			}
-			payload, offset, more := h.FragmentPayload(frame)
+			payload, length, offset, more := h.FragmentPayload(frame)
+			if length != uint32(len(c.payload)) {
+				t.Errorf("length %d, want %d", length, len(c.payload))
+			}
 			if string(payload) != c.payload || offset != c.offset || more != c.more {
 				t.Errorf("%q at %d, more %t; want %q at %d, %t", payload, offset, more, c.payload, c.offset, c.more)
 			}
 		})
+	}
+}
+
+// TestFragmentLength wants the length of a fragment by its IP header, which tells
+// that it was cut off.
+func TestFragmentLength(t *testing.T) {
+	for name, frame := range map[string][]byte{
+		"4": ether(0x0800, ip4(17, []byte(udp("abcdefgh")), fragmentOf(1, 0, true), totalLength(1500))),
+		"6": ether(0x86dd, ip6(extFragment, fragment6(17, 0, true, []byte(udp("abcdefgh"))), payloadLength(1488))),
+	} {
+		var h Header
+		h.Decode(LinkEthernet, frame, uint32(len(frame)))
+		if p, length, _, _ := h.FragmentPayload(frame); len(p) != 16 || length != 1480 {
+			t.Errorf("IPv%s: %d bytes of %d, want 16 of 1480", name, len(p), length)
+		}
+		if h.Bytes != uint32(len(frame)-ethernetHeader) {
+			t.Errorf("IPv%s: %d IP bytes", name, h.Bytes)
+		}
 	}
 }
 
@@ -373,7 +394,7 @@ func within(t *testing.T, h *Header, frame []byte) {
 	if p := h.Payload(frame); len(p) > int(h.PayloadLength) || len(p) > 0 && &p[0] != &frame[h.PayloadOffset] {
 		t.Errorf("payload of %d bytes, %d on the wire at %d", len(p), h.PayloadLength, h.PayloadOffset)
 	}
-	if p, _, _ := h.FragmentPayload(frame); len(p) > len(frame) || h.Fragment == Whole && p != nil {
+	if p, length, _, _ := h.FragmentPayload(frame); len(p) > min(len(frame), int(length)) || h.Fragment == Whole && p != nil {
 		t.Errorf("%d bytes of a fragment", len(p))
 	}
 	if h.Version != 4 && h.Version != 6 {

@@ -50,7 +50,7 @@ type Header struct {
 	fragmentMore   bool
 	fragmentOffset uint16 // bytes
 	fragmentStart  uint32 // in the frame
-	fragmentEnd    uint32 // likewise, as on the wire
+	fragmentEnd    uint32 // likewise, by the IP header
 }
 
 // Fragment is the place of a packet in a fragmented one.

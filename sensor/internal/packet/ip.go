@@ -41,6 +41,7 @@ func (h *Header) ipv4(data []byte, start int, wire uint32) Reason {
 		return Malformed
 	}
 	length := wire - uint32(start)
+	claimed := start + int(total)
 	if total == 0 || total > length { // TSO leaves the length out; others lie
 		total = length
 	}
@@ -55,7 +56,7 @@ func (h *Header) ipv4(data []byte, start int, wire uint32) Reason {
 	if f := binary.BigEndian.Uint16(ip[6:]); f&0x3fff != 0 { // more fragments, or an offset
 		h.FragmentID = uint32(binary.BigEndian.Uint16(ip[4:]))
 		h.FragmentProtocol = protocol
-		h.fragment(f<<3, f&0x2000 != 0, at, end)
+		h.fragment(f<<3, f&0x2000 != 0, at, max(claimed, end))
 	}
 	if protocol == extAH && h.Fragment != Later && len(data) >= at+8 {
 		protocol, at = data[at], at+int(data[at+1])*4+8
@@ -90,13 +91,14 @@ func (h *Header) ipv6(data []byte, start int, wire uint32) Reason {
 			total = uint32(min(ipv6Header+uint64(jumbo), 1<<32-1))
 		}
 	}
+	claimed := uint64(start) + uint64(total)
 	if total > length || total == ipv6Header && protocol != extNone {
 		total = length // lies, or a length of 0 that TSO or BIG TCP left out
 	}
 	h.Bytes = total
 	end := start + int(total)
 	if h.Fragment != Whole {
-		h.fragmentEnd = uint32(end)
+		h.fragmentEnd = uint32(min(max(claimed, uint64(end)), 1<<32-1))
 	}
 	h.Protocol = protocol
 	h.transport(data, at, end)
