@@ -158,7 +158,7 @@ func sweep[K key](t *Table, f *family[K], n uint32, clock int64) {
 		s, o := &c.states[i], &c.origins[i]
 		due := s.due(o)
 		if clock > due {
-			if clock > deadline(s.last, s.key.protocol()) {
+			if clock > s.idleAt() {
 				end(t, f, n<<chunkShift|i)
 				continue
 			}

@@ -16,6 +16,11 @@ const (
 	// It is TIME_WAIT in Linux, and longer than it waits for a lost ACK.
 	quietTime = int64(60 * time.Second)
 
+	// restTime is for how long a connection may rest before it is forgotten: as
+	// in Linux' connection tracking. Its flow is over before, but that shows with
+	// the next packet only.
+	restTime = int64(5 * 24 * time.Hour)
+
 	// maxWindow is the largest window (RFC 7323, section 2.3). Sequence numbers
 	// further apart than that have nothing to do with each other.
 	maxWindow = 1 << 30
@@ -210,9 +215,37 @@ func (t *Table) retransmitted(slot uint32, o *origin, length uint32) {
 	}
 }
 
+// idleAt is the time after which a flow is ended without a further packet.
+func (s *state[K]) idleAt() int64 {
+	if s.rests() {
+		return later(s.last, restTime)
+	}
+	return deadline(s.last, s.key.protocol())
+}
+
+// rests tells whether our end of a connection may stay as it is for long without a
+// word: both ends were heard, and it is established or waits for its own program to
+// close. The kernel forgets one that waits for the other end's.
+func (s *state[K]) rests() bool {
+	waits := ourInitiator
+	switch s.marks.phase() {
+	case established:
+	case finInitiator, finInitiatorAcked:
+		waits = ourResponder
+		fallthrough
+	case finResponder, finResponderAcked:
+		if s.side.ends() != waits {
+			return false
+		}
+	default:
+		return false
+	}
+	return s.next[0] != 0 && s.next[1] != 0
+}
+
 // due is the time after which a flow is idle or lapses.
 func (s *state[K]) due(o *origin) int64 {
-	d := deadline(s.last, s.key.protocol())
+	d := s.idleAt()
 	switch p := s.marks.phase(); {
 	case p == synSent:
 		return min(d, later(o.start, answerTime))

@@ -253,6 +253,9 @@ func TestLapse(t *testing.T) {
 		{"time_wait", "0:aA/1,1 1:aFA/1,1 2:bFA/1,2 3:aA/2,2", []int64{4, 60_003, 60_004, 600_003, 600_004}, []string{"time_wait", "time_wait", "", "", ""}, 0, -1},
 		{"established", "0:aA/1,1 1:bA/1,1", []int64{60_002, 600_001, 600_002}, []string{"established", "established", ""}, 2, -1},
 		{"half closed", "0:aA/1,1 1:aFA/1,1 2:bA/1,2", []int64{60_003, 600_002, 600_003}, []string{"fin_wait2", "fin_wait2", ""}, 2, -1},
+		{"heard both", "0:aA/1,1+9 1:bA/1,10+9", []int64{600_002, 432_000_001, 432_000_002}, []string{"established", "established", ""}, 2, -1},
+		{"closed here", "0:aA/1,1+9 0:bA/1,10+9 1:aFA/10,10 2:bA/10,11", []int64{600_002, 600_003}, []string{"fin_wait2", ""}, 1, -1},
+		{"closed there", "0:aA/1,1+9 0:bA/1,10+9 1:bFA/10,10 2:aA/10,11", []int64{600_003, 432_000_002, 432_000_003}, []string{"close_wait", "close_wait", ""}, 2, -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			table, sums := New(Options{}), newLedger()
