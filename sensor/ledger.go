@@ -81,9 +81,11 @@ func (j *join) sensorRows(h *harvest) {
 	}
 }
 
-// total adds to a counter of the view `sensor`. A counter that never moved has no row.
+// total adds to a counter of the view `sensor`. It is 0 before it moves, so that
+// nobody misses its first step; only where interfaces have it, who may be many, it
+// has no row until then.
 func (j *join) total(item, iface string, shard uint32, detail string, delta uint64) {
-	if delta > 0 {
+	if delta > 0 || iface == "" {
 		j.views.Count(item, iface, shard, detail, delta)
 	}
 }

@@ -3,11 +3,8 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,7 +116,14 @@ func TestPushChain(t *testing.T) {
 	if _, err := scrapeAs(c.client, "https://"+mgmtAddress+":"+serverPort+"/metrics", "", ""); err == nil {
 		t.Error("the server shows its metrics without a login")
 	}
-	p := newPrometheus(c)
+	p := c.web.prometheus(fmt.Sprintf(`
+    scheme: https
+    honor_labels: true
+    tls_config:
+      ca_file: %s/ca.pem
+    basic_auth:
+      username: %s
+      password: %s`, c.dir, serverUser, serverPassword), mgmtAddress+":"+serverPort)
 	connections := s.by("network_domain_connections_total", "domain")
 	for query, want := range map[string]int{
 		"topk(10, network_domains_accessed_total)":          len(connections),
@@ -155,65 +159,4 @@ func checkMetricsPage(t testing.TB, h *host, page string) {
 	if text, err := cmd.CombinedOutput(); err != nil || len(text) > 0 {
 		t.Errorf("promtool check metrics: %v: %s", err, text)
 	}
-}
-
-// prometheus is a Prometheus on the web host that scrapes the server each second.
-type prometheus struct{ c *center }
-
-const prometheusAddress = "127.0.0.1:9090"
-
-func newPrometheus(c *center) prometheus {
-	c.t.Helper()
-	config := writeFile(c.t, "prometheus.yml", fmt.Sprintf(`
-global:
-  scrape_interval: 1s
-scrape_configs:
-  - job_name: netmon
-    scheme: https
-    honor_labels: true
-    tls_config:
-      ca_file: %s/ca.pem
-    basic_auth:
-      username: %s
-      password: %s
-    static_configs:
-      - targets: ["%s:%s"]
-`, c.dir, serverUser, serverPassword, mgmtAddress, serverPort))
-	server := start(c.t, "prometheus", c.web.command("prometheus", "--config.file="+config,
-		"--storage.tsdb.path="+tempDir(c.t), "--web.listen-address="+prometheusAddress, "--log.level=warn"))
-	p := prometheus{c}
-	eventually(c.t, 30*time.Second, "Prometheus has scraped the server", func() error {
-		if err := server.alive(); err != nil {
-			c.t.Fatal(err)
-		}
-		rows, err := p.query(`up{job="netmon"} == 1`)
-		if err == nil && len(rows) == 0 {
-			err = errors.New("not yet")
-		}
-		return err
-	})
-	return p
-}
-
-type promRow struct {
-	Metric map[string]string
-	Value  [2]any
-}
-
-func (p prometheus) query(query string) ([]promRow, error) {
-	text, err := p.c.web.get("http://" + prometheusAddress + "/api/v1/query?query=" + url.QueryEscape(query))
-	if err != nil {
-		return nil, err
-	}
-	var answer struct {
-		Status string
-		Data   struct{ Result []promRow }
-	}
-	if err := json.Unmarshal([]byte(text), &answer); err != nil {
-		return nil, err
-	}
-	if answer.Status != "success" {
-		return nil, fmt.Errorf("status %s", answer.Status)
-	}
-	return answer.Data.Result, nil
 }

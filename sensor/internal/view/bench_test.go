@@ -28,7 +28,6 @@ func TestAddOfAKnownKeyDoesNotAllocate(t *testing.T) {
 	}
 }
 
-
 func BenchmarkAdd(b *testing.B) {
 	for _, bench := range []struct {
 		name        string

@@ -14,7 +14,7 @@ func names() int {
 	if os.Getenv("NETMON_SLOW") == "1" {
 		return 10_000_000
 	}
-	return 200_000
+	return 500_000
 }
 
 // Ten million names, in the order of real traffic and in those that are worst for
@@ -35,7 +35,7 @@ func TestTenMillionNames(t *testing.T) {
 	for name, order := range orders {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newCheck(t, Options{MaxRows: 10_000, IdleTimeout: 5 * time.Second})
+			c := newCheck(t, Options{MaxRows: n / 1000, IdleTimeout: 5 * time.Second})
 			heavy := flowTo(1<<24-1, uint64(n)*100)
 			first := 0
 			for w := range windows {
