@@ -8,6 +8,7 @@
 sensor {
   id       = hostname() # the label `host` on every series
   interval = "5s"       # length of a window, 100ms to 1h
+  user     = ""         # to become when started as root, with CAP_NET_RAW alone; "" = netmon if there is one, else nobody; "root" stays root
 
   state_dir     = "/var/lib/netmon" # where windows are kept for the exporters, across restarts; "" = in memory
   log_max_bytes = "64MiB"           # of these windows; older ones are added up, and nothing is dropped
@@ -44,7 +45,7 @@ views {
 
 plugins {
   directory = "/usr/lib/netmon/plugins" # looked into first, then the directory of netmon-sensor itself
-  user      = ""                        # run plugins as this user; "" = as the sensor
+  user      = ""                        # of plugins when started as root; "" = netmon-plugin if there is one, else nobody
 }
 
 # An exporter runs the program netmon-exporter-TYPE. A second one of the same type
@@ -120,5 +121,7 @@ log {
 }
 
 status {
-  listen = "127.0.0.1:9854" # the sensor's own metrics and probes; "" = off
+  listen   = "127.0.0.1:9854" # the sensor's own metrics, probes and pages; "" = off
+  insecure = false            # true = listen may be an address that other machines reach, without TLS or login
+  reload   = false            # true = POST /-/reload reads this file again, as SIGHUP does
 }

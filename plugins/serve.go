@@ -51,6 +51,7 @@ func Serve(p Plugin) {
 // Main runs p and returns the exit code: as a plugin until its sensor is done
 // with it, by hand as p.Standalone, else not at all, with a word why.
 func Main(p Plugin) int {
+	harden()
 	handshake := Handshake()
 	if os.Getenv(handshake.MagicCookieKey) == handshake.MagicCookieValue {
 		return host(p)

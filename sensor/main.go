@@ -75,16 +75,47 @@ func Main(ctx context.Context, o Options) error {
 		}
 		return Replay(ctx, o.Stdout, r)
 	}
-	s, err := New(cfg, o.Version, logger)
+	return run(ctx, o, cfg, logger)
+}
+
+// run is the live sensor: everything is opened, then what that took is given up,
+// then packets are read.
+func run(ctx context.Context, o Options, cfg *config.Config, logger hclog.Logger) error {
+	p, err := startPrivileges(cfg)
 	if err != nil {
 		return err
 	}
+	defer p.close()
+	s, err := New(cfg, o.Version, logger, pluginHost{p.launcher, p.runtimeDir})
+	if err != nil {
+		return err
+	}
+	if err := p.drop(ownFiles(cfg), logger.Named("confine")); err != nil {
+		return err
+	}
+	s.status.privileges = p
 	return s.Run(ctx)
+}
+
+// ownFiles are the files and directories that a live sensor writes.
+func ownFiles(cfg *config.Config) (own []string) {
+	if cfg.Log.Output != "stderr" && cfg.Log.Output != "stdout" {
+		own = append(own, cfg.Log.Output)
+	}
+	if cfg.Sensor.StateDir != "" {
+		own = append(own, cfg.Sensor.StateDir)
+	}
+	return own
 }
 
 // loadConfig reads the configuration and lets the command line override it.
 // Warnings are printed; mistakes are the error.
 func loadConfig(o Options) (*config.Config, error) {
+	if err := refuseWritable(o.Config); err != nil && os.Geteuid() == 0 {
+		return nil, configError{err}
+	} else if err != nil {
+		fmt.Fprintln(o.Stderr, "Warning:", err)
+	}
 	cfg, warnings, err := config.Load(o.Config)
 	if err != nil {
 		return nil, configError{err}

@@ -116,7 +116,7 @@ func (p *pipeline) exportTo(ctx context.Context, o ReplayOptions) (func() error,
 		return func() error { return nil }, nil
 	}
 	log := windowlog.NewMemory(windowlog.MemoryOptions{SensorID: o.Config.Sensor.ID})
-	sinks, err := openSinks(o.Config, o.Version, o.Logger, log)
+	sinks, err := openSinks(o.Config, o.Version, o.Logger, log, pluginHost{})
 	if err != nil || len(sinks) == 0 {
 		return func() error { return nil }, err
 	}

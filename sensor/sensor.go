@@ -19,6 +19,7 @@ import (
 	"github.com/netmon-sensor/netmon/proto/netmonpb"
 	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 	"github.com/netmon-sensor/netmon/sensor/internal/config"
+	"github.com/netmon-sensor/netmon/sensor/internal/confine"
 	"github.com/netmon-sensor/netmon/sensor/internal/export"
 	"github.com/netmon-sensor/netmon/sensor/internal/flow"
 	"github.com/netmon-sensor/netmon/sensor/internal/names"
@@ -71,7 +72,7 @@ func (s sink) refused(err error) error {
 // New opens the rings and puts the parts together. No packet is read before
 // Run. The error is capture.ErrPrivilege or *capture.NoInterfaceError where
 // those are the cause.
-func New(cfg *config.Config, version string, logger hclog.Logger) (*Sensor, error) {
+func New(cfg *config.Config, version string, logger hclog.Logger, plugins pluginHost) (*Sensor, error) {
 	s := &Sensor{cfg: cfg, logger: logger}
 	var err error
 	filter := captureFilter(cfg)
@@ -92,7 +93,7 @@ func New(cfg *config.Config, version string, logger hclog.Logger) (*Sensor, erro
 	if s.log, err = openLog(cfg, logger); err != nil {
 		return nil, err
 	}
-	if s.sinks, err = openSinks(cfg, version, logger, s.log); err != nil {
+	if s.sinks, err = openSinks(cfg, version, logger, s.log, plugins); err != nil {
 		return nil, err
 	}
 	if s.status, err = newStatus(cfg.Status.Listen, version, s.log, s.sinks); err != nil {
@@ -219,24 +220,48 @@ directory for the user that runs it, or do without what survives a restart:
   sensor { state_dir = "" } # in the configuration: keeps it in memory`
 
 // openSinks makes one sink for each exporter that is enabled.
-func openSinks(cfg *config.Config, version string, logger hclog.Logger, log windowlog.Log) ([]sink, error) {
+func openSinks(cfg *config.Config, version string, logger hclog.Logger, log windowlog.Log, plugins pluginHost) ([]sink, error) {
 	var sinks []sink
 	for _, e := range cfg.Exporters {
 		if !e.Enabled {
 			continue
 		}
-		path, err := export.Find(e.Type, e.Command, pluginDirs(cfg))
+		path, err := plugins.find(e, pluginDirs(cfg))
 		if err != nil {
 			return nil, configError{e.Error("No usable plugin for this exporter", err)}
 		}
 		sinks = append(sinks, sink{e.Label(), e, export.New(export.Options{
 			Label: e.Label(), Type: e.Type, Name: e.Name, Path: path, Checksum: e.Checksum, Env: e.Env,
-			User: cfg.Plugins.User, SensorID: cfg.Sensor.ID, Interval: cfg.Sensor.Interval,
+			User: plugins.user(cfg), Launcher: plugins.launcher, RuntimeDir: plugins.runtimeDir, SensorID: cfg.Sensor.ID, Interval: cfg.Sensor.Interval,
 			BaseDir: cfg.Dir, Version: version, Logger: logger,
 			IsFolded: func(err error) bool { return errors.Is(err, windowlog.ErrFolded) },
 		}, e, log)})
 	}
 	return sinks, nil
+}
+
+// pluginHost is how plugins are run; the zero value runs them from this process.
+type pluginHost struct {
+	launcher   *export.Launcher
+	runtimeDir string
+}
+
+// user is whom plugins run as that this process starts itself.
+func (h pluginHost) user(cfg *config.Config) string {
+	if cfg.Plugins.User != "" || h.launcher != nil || os.Geteuid() != 0 {
+		return cfg.Plugins.User
+	}
+	if a, name, err := choose("", "netmon-plugin", "nobody"); err == nil && confine.Possible(a.UID, a.GID, nil) == nil {
+		return name
+	}
+	return ""
+}
+
+func (h pluginHost) find(e *config.Exporter, dirs []string) (string, error) {
+	if h.launcher != nil {
+		return h.launcher.Find(e.Type, e.Command, dirs)
+	}
+	return export.Find(e.Type, e.Command, dirs)
 }
 
 // pluginDirs lists where plugins are looked for: the configured folder, then the
@@ -252,7 +277,7 @@ func pluginDirs(cfg *config.Config) []string {
 // Check starts every enabled exporter, has it check its configuration, and stops
 // it again. No socket is opened.
 func Check(ctx context.Context, cfg *config.Config, version string, logger hclog.Logger) error {
-	sinks, err := openSinks(cfg, version, logger, windowlog.NewMemory(windowlog.MemoryOptions{SensorID: cfg.Sensor.ID}))
+	sinks, err := openSinks(cfg, version, logger, windowlog.NewMemory(windowlog.MemoryOptions{SensorID: cfg.Sensor.ID}), pluginHost{})
 	if err != nil {
 		return err
 	}

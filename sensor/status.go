@@ -32,6 +32,8 @@ type status struct {
 	sinks    []sink
 	started  atomic.Bool
 
+	privileges *privileges // nil where nothing was given up
+
 	mu      sync.Mutex // guards totals and end
 	totals  *rows.Totals
 	end     int64 // of the newest window, Unix nanoseconds
@@ -100,6 +102,9 @@ func (s *status) serveReady(w http.ResponseWriter, _ *http.Request) {
 	if !s.started.Load() {
 		not = append(not, "starting")
 	}
+	if s.privileges != nil && !s.privileges.launcher.Alive() {
+		not = append(not, "the launcher of plugins is gone: start the sensor again")
+	}
 	for _, sink := range s.sinks {
 		if st := sink.Status(); st.State != export.Running {
 			not = append(not, fmt.Sprintf("exporter %s is %s: %s", sink.label, st.State, st.LastError))
@@ -157,6 +162,16 @@ func (s *status) Collect(out chan<- prometheus.Metric) {
 			[]string{"exporter"}, nil), prometheus.CounterValue, float64(st.Restarts), sink.label)
 	}
 	s.collectLog(out)
+	if s.privileges != nil {
+		confinement := prometheus.NewDesc("netmon_confinement", "1 for each measure that confines the sensor, 0 for those that it has to do without.", []string{"kind"}, nil)
+		for _, m := range s.privileges.measures {
+			on := 0.0
+			if m.on {
+				on = 1
+			}
+			out <- prometheus.MustNewConstMetric(confinement, prometheus.GaugeValue, on, m.kind)
+		}
+	}
 	out <- prometheus.MustNewConstMetric(prometheus.NewDesc("netmon_log_windows_total", "Windows appended to the log.", nil, nil),
 		prometheus.CounterValue, float64(s.log.Last()))
 	out <- prometheus.MustNewConstMetric(prometheus.NewDesc("netmon_window_end_timestamp_seconds", "End of the newest window, in packet time.", nil, nil),

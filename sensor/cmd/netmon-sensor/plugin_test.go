@@ -183,8 +183,12 @@ func procStatus(t testing.TB, pid int) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return statusFields(string(text))
+}
+
+func statusFields(text string) map[string]string {
 	fields := map[string]string{}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(line, ":")
 		fields[name] = strings.TrimSpace(value)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -193,8 +194,22 @@ func (h *host) startSensor(config string, flags ...string) *program {
 	return start(h.t, "sensor", h.command(bin(h.t, sensorProgram), append([]string{"-config", path}, flags...)...))
 }
 
-// plugin returns the pid of the running plugin of p of this name, 0 for none.
+// plugin returns the pid of the running plugin of p of this name, 0 for none. Its
+// parent is p's launcher.
 func (p *program) plugin(name string) int {
+	p.t.Helper()
+	for _, launcher := range p.children(p.pid(), sensorProgram) {
+		for _, pid := range p.children(launcher, name) {
+			return pid
+		}
+	}
+	return 0
+}
+
+// children are the running processes below parent that execute a program of one of
+// these names.
+func (p *program) children(parent int, names ...string) (pids []int) {
+	p.t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		p.t.Fatal(err)
@@ -208,16 +223,16 @@ func (p *program) plugin(name string) int {
 		end := bytes.LastIndexByte(text, ')')
 		fields := strings.Fields(string(text[end+1:]))
 		exe, err := os.Readlink(filepath.Join(filepath.Dir(path), "exe"))
-		if err != nil || fields[0] == "Z" || fields[1] != strconv.Itoa(p.pid()) || filepath.Base(exe) != name {
+		if err != nil || fields[0] == "Z" || fields[1] != strconv.Itoa(parent) || !slices.Contains(names, filepath.Base(exe)) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		return pid
+		pids = append(pids, pid)
 	}
-	return 0
+	return pids
 }
 
 // killPlugin kills a plugin of p and waits until another one runs.

@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"path"
 	"slices"
 	"strconv"
@@ -104,6 +106,19 @@ func validPattern(pattern string) bool {
 		}
 	}
 	return strings.Trim(label, "0123456789") != "" && !strings.HasPrefix(label, "0x")
+}
+
+// Check refuses a listener without TLS and login that other machines reach.
+func (s *Status) Check() error {
+	if s.Listen == "" || s.Insecure {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(s.Listen)
+	if a, bad := netip.ParseAddr(host); err == nil && host != "localhost" && (bad != nil || !a.Unmap().IsLoopback()) {
+		return problem("Open to the network", fmt.Sprintf(
+			"Who reaches %s sees names, addresses and memory of the process, without TLS or login. Listen on 127.0.0.1, or say insecure = true.", s.Listen), "listen")
+	}
+	return nil
 }
 
 // Check finds a directory that would be the working one.

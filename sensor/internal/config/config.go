@@ -31,6 +31,7 @@ type Config struct {
 type Sensor struct {
 	ID       string        `netmon:"id" doc:"The label host on every series."`
 	Interval time.Duration `netmon:"interval,min=100ms,max=1h" doc:"Length of a window."`
+	User     string        `netmon:"user" doc:"To become, when started as root; empty: netmon, else nobody."`
 
 	StateDir    string        `netmon:"state_dir,format=path" doc:"The log of windows; empty: in memory."`
 	LogMaxBytes plugins.Bytes `netmon:"log_max_bytes,min=16MiB,max=64GiB" doc:"Of that log; what is older is kept as sums."`
@@ -71,7 +72,7 @@ type Views struct {
 // Plugins says where exporters are and who they run as.
 type Plugins struct {
 	Directory string `netmon:"directory,format=path" doc:"Looked into before the sensor's own."`
-	User      string `netmon:"user" doc:"To run plugins as; empty: the sensor's."`
+	User      string `netmon:"user" doc:"To run plugins as, when started as root; empty: netmon-plugin, else nobody."`
 }
 
 // Log says where the sensor's log goes.
@@ -79,7 +80,9 @@ type Log = plugins.Log
 
 // Status is the sensor's own HTTP listener.
 type Status struct {
-	Listen string `netmon:"listen,format=listen_address" doc:"Empty: off."`
+	Listen   string `netmon:"listen,format=listen_address" doc:"Empty: off."`
+	Insecure bool   `netmon:"insecure" doc:"Whether listen may be reached from other machines."`
+	Reload   bool   `netmon:"reload" doc:"Whether POST /-/reload reads the configuration again."`
 }
 
 // Default is what holds where the file says nothing.

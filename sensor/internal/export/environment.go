@@ -16,7 +16,15 @@ import (
 // and what its block in the config gives it. The sensor's own environment may hold
 // secrets meant for other exporters.
 func environment(host []string, block map[string]string, level hclog.Level) []string {
-	var env []string
+	env := append(keptEnv(host), plugins.LogLevelEnv+"="+level.String())
+	for _, name := range slices.Sorted(maps.Keys(block)) {
+		env = append(env, name+"="+block[name])
+	}
+	return env
+}
+
+// keptEnv is what of the sensor's own environment is nobody's secret.
+func keptEnv(host []string) (env []string) {
 	for _, entry := range host {
 		name, _, _ := strings.Cut(entry, "=")
 		switch {
@@ -24,10 +32,6 @@ func environment(host []string, block map[string]string, level hclog.Level) []st
 			strings.HasPrefix(name, "SSL_CERT_"):
 			env = append(env, entry)
 		}
-	}
-	env = append(env, plugins.LogLevelEnv+"="+level.String())
-	for _, name := range slices.Sorted(maps.Keys(block)) {
-		env = append(env, name+"="+block[name])
 	}
 	return env
 }
@@ -47,7 +51,7 @@ func runtimeDir(o Options) (string, error) {
 		return "", fmt.Errorf("%s has more than %d bytes, a socket in it would have no address", dir, maxRuntimeDir)
 	}
 	mode := os.FileMode(0o700)
-	if o.User != "" {
+	if o.User != "" && o.Launcher == nil {
 		mode = 0o711 // that user passes through
 	}
 	return dir, os.MkdirAll(dir, mode)

@@ -50,6 +50,7 @@ type Options struct {
 	Checksum string            // "sha256:..." of the file; "" is not checked
 	Env      map[string]string // added to the plugin's environment
 	User     string            // to run the plugin as; "" for the sensor's own
+	Launcher *Launcher         // starts it, as a user of its own; nil: the sensor does
 
 	SensorID   string
 	Interval   time.Duration // of a window

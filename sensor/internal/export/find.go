@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	goplugin "github.com/hashicorp/go-plugin"
 )
@@ -39,10 +38,25 @@ func Find(exporterType, command string, dirs []string) (string, error) {
 	return "", fmt.Errorf("exporter %q: no program %s in %s; install it there, or set command", exporterType, program, strings.Join(dirs, ", "))
 }
 
-// inspect says why path must not be run. The kernel follows symbolic links, so
-// their target counts.
+// inspect says why the program at path must not be run.
 func inspect(path string) error {
-	info, err := os.Stat(path)
+	if err := inspectFile(path, path); err != nil {
+		return err
+	}
+	var owners []int
+	if os.Geteuid() == 0 {
+		owners = []int{ownUser()}
+	}
+	if err := Writable(path, owners); err != nil {
+		return fmt.Errorf("plugin %s could be replaced: %w", path, err)
+	}
+	return nil
+}
+
+// inspectFile says why what is at place must not be run; it is called path. The
+// kernel follows symbolic links, so their target counts.
+func inspectFile(path, place string) error {
+	info, err := os.Stat(place)
 	if err != nil {
 		return fmt.Errorf("plugin %s: %w", path, errors.Unwrap(err))
 	}
@@ -57,21 +71,16 @@ func inspect(path string) error {
 	case mode&0o022 != 0:
 		return fmt.Errorf("plugin %s may be changed by others (mode %v): chmod go-w it", path, mode.Perm())
 	}
-	owner := int(info.Sys().(*syscall.Stat_t).Uid)
-	if os.Geteuid() == 0 && owner != 0 && owner != ownUser() {
-		return fmt.Errorf("plugin %s belongs to user %d, who could change what root runs: chown it to root", path, owner)
-	}
-	dir := filepath.Dir(path)
-	if info, err := os.Stat(dir); err == nil && info.Mode()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
-		return fmt.Errorf("plugin %s stands in a directory where everybody may put another in its place: chmod o-w %s", path, dir)
+	if uid, _ := owner(info); os.Geteuid() == 0 && uid != 0 && uid != ownUser() {
+		return fmt.Errorf("plugin %s belongs to user %d, who could change what root runs: chown it to root", path, uid)
 	}
 	return nil
 }
 
-// verify compares the file with its checksum, "sha256:" and hexadecimal digits.
+// verify compares the file at place, which is called path, with its checksum, "sha256:" and hexadecimal digits.
 // The value that go-plugin compares with is used up by one comparison, hence a
 // new one at every start.
-func verify(path, checksum string) error {
+func verify(path, place, checksum string) error {
 	if checksum == "" {
 		return nil
 	}
@@ -82,7 +91,7 @@ func verify(path, checksum string) error {
 	}
 	hash := sha256.New()
 	secure := goplugin.SecureConfig{Checksum: want, Hash: hash}
-	switch same, err := secure.Check(path); {
+	switch same, err := secure.Check(place); {
 	case err != nil:
 		return fmt.Errorf("checksum of plugin %s: %w", path, err)
 	case !same:
@@ -96,7 +105,8 @@ func verify(path, checksum string) error {
 func ownUser() int {
 	if self, err := os.Executable(); err == nil {
 		if info, err := os.Stat(self); err == nil {
-			return int(info.Sys().(*syscall.Stat_t).Uid)
+			uid, _ := owner(info)
+			return uid
 		}
 	}
 	return 0

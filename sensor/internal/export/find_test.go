@@ -59,7 +59,7 @@ func TestFind(t *testing.T) {
 		{"group", "", "", "may be changed by others"},
 		{"all", "", "", "may be changed by others"},
 		{"link", "", "", "may be changed by others"},
-		{"x", open, "", "everybody may put another in its place"},
+		{"x", open, "", "could be replaced: " + filepath.Dir(open) + " may be changed by everybody"},
 	} {
 		path, err := Find(c.exporter, c.command, []string{first, second})
 		switch {

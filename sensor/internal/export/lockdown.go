@@ -12,7 +12,7 @@ import (
 // may not drop a capability from its bounding set is not root, and what it starts
 // then has none once the ambient set is empty.
 func lockDown() {
-	runtime.LockOSThread()
+	lockThread()
 	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	for capability := range unix.CAP_LAST_CAP + 1 {
 		_ = unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(capability), 0, 0, 0)
@@ -24,3 +24,7 @@ func lockDown() {
 	// know the flag; there the openers are relied on.
 	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 }
+
+// lockThread ties the goroutine to its thread. Nobody unlocks it: the thread ends
+// with the goroutine.
+func lockThread() { runtime.LockOSThread() }

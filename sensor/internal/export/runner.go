@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/user"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,11 +31,13 @@ const (
 // go-plugin's own runner hands down the sensor's standard input, environment and
 // capabilities, and kills only the process itself.
 type runner struct {
-	path    string
-	env     []string
-	account *account
-	logger  hclog.Logger
-	stderr  *stderrLog
+	launcher *Launcher // starts it; nil: the runner does
+	path     string
+	checksum string
+	env      []string
+	account  *Account
+	logger   hclog.Logger
+	stderr   *stderrLog
 
 	handshake *io.PipeReader // the first line of standard output, for go-plugin
 	answer    *io.PipeWriter
@@ -46,6 +47,7 @@ type runner struct {
 
 	mu     sync.Mutex // guards what follows
 	pid    int        // 0 before the start and after the end: nothing to kill
+	remote *launched  // the process, where the launcher started it
 	id     string     // the pid for ever
 	killed bool
 	spoke  bool   // it printed something,
@@ -58,42 +60,37 @@ func newRunner(o Options, logger hclog.Logger) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Launcher != nil {
+		account = o.Launcher.account
+	}
 	r := &runner{
-		path:    o.Path,
-		env:     environment(os.Environ(), o.Env, logger.GetLevel()),
-		account: account,
-		logger:  logger,
-		stderr:  &stderrLog{logger: logger},
-		id:      "0",
-		done:    make(chan struct{}),
+		launcher: o.Launcher,
+		checksum: o.Checksum,
+		path:     o.Path,
+		env:      environment(os.Environ(), o.Env, logger.GetLevel()),
+		account:  account,
+		logger:   logger,
+		stderr:   &stderrLog{logger: logger},
+		id:       "0",
+		done:     make(chan struct{}),
 	}
 	r.handshake, r.answer = io.Pipe()
 	return r, nil
 }
 
-// account is a user to run a plugin as.
-type account struct{ uid, gid uint32 }
-
 // accountOf returns nil for the user that the sensor is.
-func accountOf(name string) (*account, error) {
+func accountOf(name string) (*Account, error) {
 	if name == "" {
 		return nil, nil
 	}
-	u, err := user.Lookup(name)
+	a, err := LookupAccount(name)
 	if err != nil {
-		if u, err = user.LookupId(name); err != nil {
-			return nil, fmt.Errorf("user %q for plugins: no such user", name)
-		}
-	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	gid, errGroup := strconv.ParseUint(u.Gid, 10, 32)
-	if err := errors.Join(err, errGroup); err != nil {
 		return nil, fmt.Errorf("user %q for plugins: %w", name, err)
 	}
-	if int(uid) == os.Geteuid() {
+	if a.UID == os.Geteuid() {
 		return nil, nil
 	}
-	return &account{uint32(uid), uint32(gid)}, nil
+	return &a, nil
 }
 
 // Start starts the process. It returns once it runs or cannot.
@@ -119,7 +116,7 @@ func (r *runner) Start(context.Context) error {
 		},
 	}
 	if r.account != nil {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: r.account.uid, Gid: r.account.gid}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(r.account.UID), Gid: uint32(r.account.GID)}
 	}
 	started := make(chan error)
 	go r.live(cmd, started, stdout, stderr)
@@ -135,7 +132,9 @@ func (r *runner) Start(context.Context) error {
 // here.
 func (r *runner) live(cmd *exec.Cmd, started chan<- error, stdout, stderr *os.File) {
 	defer close(r.done)
-	lockDown()
+	if r.launcher == nil {
+		lockDown()
+	}
 	if err := r.fork(cmd); err != nil {
 		_ = r.answer.Close()
 		_, _ = stdout.Close(), stderr.Close()
@@ -150,12 +149,19 @@ func (r *runner) live(cmd *exec.Cmd, started chan<- error, stdout, stderr *os.Fi
 
 	// Seen dead but not yet reaped, the leader keeps the number of its group
 	// from being given to another.
-	awaitExit(cmd.Process.Pid)
-	r.kill()
+	if r.remote != nil {
+		<-r.remote.done // the launcher has done the rest
+	} else {
+		awaitExit(cmd.Process.Pid)
+		r.kill()
+	}
 	r.mu.Lock()
 	r.pid = 0
-	err := cmd.Wait()
-	r.exit = err
+	if r.remote != nil {
+		r.exit = r.remote.exit
+	} else {
+		r.exit = cmd.Wait()
+	}
 	r.mu.Unlock()
 
 	deadline := time.Now().Add(afterlife)
@@ -170,10 +176,17 @@ func (r *runner) fork(cmd *exec.Cmd) error {
 	if r.killed {
 		return errors.New("stopped before it was started")
 	}
-	if err := cmd.Start(); err != nil {
+	if r.launcher != nil {
+		var err error
+		r.remote, r.pid, err = r.launcher.start(r.path, r.checksum, r.env, cmd.Stdout.(*os.File), cmd.Stderr.(*os.File))
+		if err != nil {
+			return err
+		}
+	} else if err := cmd.Start(); err != nil {
 		return err
+	} else {
+		r.pid = cmd.Process.Pid
 	}
-	r.pid = cmd.Process.Pid
 	r.id = strconv.Itoa(r.pid)
 	return nil
 }
@@ -193,7 +206,11 @@ func (r *runner) kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.killed = true
-	if r.pid != 0 {
+	switch {
+	case r.pid == 0:
+	case r.remote != nil:
+		r.remote.kill()
+	default:
 		_ = unix.Kill(-r.pid, unix.SIGKILL)
 	}
 }

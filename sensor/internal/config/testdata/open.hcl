@@ -1,0 +1,3 @@
+status {
+  listen = ":9854"
+}
