@@ -99,6 +99,11 @@ func town(t *testing.T) *scene {
 
 	c.frame(append(make([]byte, 12), 0x08, 0x06))
 	c.frame(append(make([]byte, 12), 0x08, 0x00, 0x45, 0x00))
+
+	for range 3 {
+		c.answer("10.0.0.6", "again.example", "192.0.2.55")
+	}
+	c.connect("10.0.0.6", 5000, "192.0.2.56", 443).up(psh|ack, oneHello("grease.example", true))
 	return c
 }
 
@@ -119,6 +124,8 @@ func TestExplain(t *testing.T) {
 		"unused":    "unused.example",
 		"many":      "many.example",
 		"nobody":    "nobody.test",
+		"again":     "again.example",
+		"grease":    "grease.example",
 		"undecoded": "undecoded",
 	} {
 		t.Run(file, func(t *testing.T) {

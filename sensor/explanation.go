@@ -76,18 +76,34 @@ func inOrder(p *report, wanted func(*reportFlow) bool) (fs []*reportFlow) {
 
 // answers lists what DNS said of the name or address asked about.
 func (x *explanation) answers() (found []*answer) {
+	type content struct {
+		address, client [16]byte
+		name, owner     names.ID
+	}
+	given := map[content][]*answer{} // the same again and again, as mDNS does
+	var firsts []content
 	for i := range x.evidence.answers {
 		a := &x.evidence.answers[i]
 		if x.asked.matchesAnswer(a, x.book.Name(a.name), x.book.Name(a.owner)) {
-			if found = append(found, a); len(found) <= maxAnswersShown {
-				fmt.Fprintln(x, x.answer(a))
+			c := content{a.address, a.client, a.name, a.owner}
+			if given[c] == nil {
+				firsts = append(firsts, c)
 			}
+			found, given[c] = append(found, a), append(given[c], a)
 		}
 	}
 	if len(found) == 0 {
 		fmt.Fprintf(x, "no answer speaks of %s\n", x.asked.text)
 	}
-	if more := len(found) - maxAnswersShown; more > 0 {
+	for _, c := range firsts[:min(len(firsts), maxAnswersShown)] {
+		same := given[c]
+		fmt.Fprint(x, x.answer(same[0]))
+		if again := len(same) - 1; again > 0 {
+			fmt.Fprintf(x, ", and %d times more up to frame %d", again, same[again].order)
+		}
+		fmt.Fprintln(x)
+	}
+	if more := len(firsts) - maxAnswersShown; more > 0 {
 		fmt.Fprintf(x, "and %d more\n", more)
 	}
 	return found
@@ -161,6 +177,8 @@ func (x *explanation) clues(f *reportFlow, c *clue) {
 			x.WriteString(", the cover name of an encrypted ClientHello: what the client looked up comes first")
 		case cover:
 			x.WriteString(", the cover name of an encrypted ClientHello; the client looked up no other")
+		case c.ech:
+			x.WriteString(" beside an encrypted ClientHello or what pretends to be one: no configuration was seen whose cover it is")
 		}
 		fmt.Fprintln(x)
 	}
