@@ -12,7 +12,7 @@ import (
 	"github.com/netmon-sensor/netmon/sensor/internal/packet"
 )
 
-// batch is how many packets are decoded and have their table slots touched
+// batch is how many packets are decoded and have their table slots found
 // before the first of them is counted, so that cache misses overlap.
 const batch = 32
 
@@ -112,7 +112,7 @@ func (s *shard) sameEpoch(ps []capture.Packet) int {
 	return n
 }
 
-// count decodes the packets and touches their slots, then counts them.
+// count decodes the packets and finds their slots, then counts them.
 func (s *shard) count(ps []capture.Packet) {
 	for i := range ps {
 		p, h := &ps[i], &s.headers[i]
@@ -121,6 +121,11 @@ func (s *shard) count(ps []capture.Packet) {
 			s.flows.Touch(h, p.Interface)
 		}
 		s.reasons[i] = reason
+	}
+	for i := range ps {
+		if s.reasons[i] == packet.Decoded {
+			s.flows.Find(&s.headers[i])
+		}
 	}
 	for i := range ps {
 		p, h := &ps[i], &s.headers[i]

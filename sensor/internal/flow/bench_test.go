@@ -70,6 +70,9 @@ func BenchmarkAdd(b *testing.B) {
 						table.Touch(&hs[i], 0)
 					}
 					for i := range hs {
+						table.Find(&hs[i])
+					}
+					for i := range hs {
 						table.Add(&hs[i], 0, int64(n), uint64(n))
 					}
 				}

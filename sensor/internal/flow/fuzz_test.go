@@ -89,6 +89,9 @@ func play(t *testing.T, script []byte, o Options) ([]Record, *ledger, *Table) {
 		} else {
 			h := s.h
 			table.Touch(&h, s.iface)
+			if n%2 == 0 {
+				table.Find(&h)
+			}
 			r := table.Add(&h, s.iface, s.time, uint64(n))
 			packets++
 			bytes += uint64(h.Bytes)

@@ -38,6 +38,7 @@ const (
 	markSentDecided                       // what the initiator sends shows no name
 	markReceivedDecided                   // nor what the responder sends
 	markHoles                             // TCP: some of it was skipped, see Table.holes
+	markEnded                             // stands in no index
 
 	phaseShift = 12 // the upper four bits are the phase
 	phaseMask  = marks(numPhases-1) << phaseShift
@@ -107,8 +108,9 @@ const noSlot = math.MaxUint32
 
 const cacheLine = 64
 
-// prefetch asks for the state that find will most likely return.
-func (f *family[K]) prefetch(hash uint32) {
+// guess asks for the state that find will most likely return, and returns its slot
+// plus 1, or 0.
+func (f *family[K]) guess(hash uint32) uint64 {
 	seg := f.index.segment(hash)
 	for i := home(hash); seg.entries[i] != 0; i = after(i) {
 		if e := seg.entries[i]; e.hash() == hash {
@@ -117,9 +119,24 @@ func (f *family[K]) prefetch(hash uint32) {
 			if unsafe.Sizeof(*s) > cacheLine {
 				prefetch(unsafe.Pointer(&s.application)) // the last field
 			}
-			return
+			return uint64(e.slot()) + 1
 		}
 	}
+	return 0
+}
+
+// guessed returns the live flow that has one of two keys, if its slot was guessed
+// right. Since then it may have ended.
+func (f *family[K]) guessed(hash uint64, k *keys[K]) (uint32, *state[K]) {
+	slot := uint32(hash>>32) - 1
+	if !f.has(slot) {
+		return noSlot, nil
+	}
+	s := f.state(slot)
+	if s.marks&markEnded != 0 || s.key != k.src && s.key != k.dst {
+		return noSlot, nil
+	}
+	return slot, s
 }
 
 // take makes a free slot live and returns it.
@@ -164,6 +181,7 @@ func (f *family[K]) end(seed *seed, slot uint32) {
 // end marks a slot as ended. The index must know already.
 func (c *chunk[K]) end(i uint32) {
 	c.live.unset(i)
+	c.states[i].marks |= markEnded
 	c.touch(i)
 }
 

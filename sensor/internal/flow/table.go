@@ -54,10 +54,9 @@ type Table struct {
 	v6        family[key6]
 	numbers   chunkNumbers
 	fragments fragments
-	waiting   int    // ended flows that the next harvest gives out
-	born      uint32 // generation of the newest flow
-	drained   uint32 // chunks that Drain has emptied
-	touched   touchQueue
+	waiting   int               // ended flows that the next harvest gives out
+	born      uint32            // generation of the newest flow
+	drained   uint32            // chunks that Drain has emptied
 	active    []phases          // by interface
 	spilled   map[uint32]*spill // by slot; mostly nil
 	holes     map[uint32]*holes // by slot; mostly nil
@@ -110,9 +109,6 @@ func (t *Table) Add(h *packet.Header, iface uint16, time int64, order uint64) (r
 	if h.Fragment != packet.Whole && t.fragments.resolve(h, iface, time) {
 		t.Touch(h, iface)
 	}
-	if t.touched.len() > 0 {
-		t.touchNext()
-	}
 	var a arrival // field by field: a literal is built elsewhere and copied
 	a.h, a.iface, a.time, a.order = h, iface, time, order
 	a.syn = isSYN(h)
@@ -154,7 +150,10 @@ func (t *Table) add(a *arrival, r *Result) bool {
 // add counts a packet. It counts nothing and returns false where a new flow
 // would need room and there is none.
 func add[K key](t *Table, f *family[K], a *arrival, k *keys[K], r *Result) bool {
-	slot, s := f.find(uint32(a.h.Hash), k)
+	slot, s := f.guessed(a.h.Hash, k)
+	if s == nil {
+		slot, s = f.find(uint32(a.h.Hash), k)
+	}
 	if s != nil && f.over(slot, s, a, k) {
 		if t.canWait() {
 			end(t, f, slot)

@@ -426,3 +426,37 @@ func TestAllocates(t *testing.T) {
 		t.Errorf("%v allocations per packet of a known flow", allocations)
 	}
 }
+
+// TestGuessGrowsOld wants a slot that was guessed to be no flow's any more where
+// an earlier packet of the batch ended it.
+func TestGuessGrowsOld(t *testing.T) {
+	for _, version := range []uint8{4, 6} {
+		table := New(Options{})
+		var h packet.Header
+		setPacket(&h, 1, version, false)
+		h.TCPFlags, h.Seq = packet.SYN, 1
+		table.Touch(&h, 0)
+		table.Add(&h, 0, 1, 1)
+
+		again, after := h, h
+		again.Seq = 2
+		after.TCPFlags, after.Seq = packet.ACK, 3
+		batch := []*packet.Header{&again, &after}
+		for _, h := range batch {
+			table.Touch(h, 0)
+		}
+		for _, h := range batch {
+			if table.Find(h); h.Hash>>32 == 0 {
+				t.Errorf("IPv%d: nothing was guessed", version)
+			}
+		}
+		r := table.Add(&again, 0, 2, 2)
+		if !r.Born {
+			t.Fatalf("IPv%d: another SYN begins no flow", version)
+		}
+		if got := table.Add(&after, 0, 3, 3); got.Born || got.Generation != r.Generation {
+			t.Errorf("IPv%d: %+v after %+v", version, got, r)
+		}
+		table.check(t)
+	}
+}

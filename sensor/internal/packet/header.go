@@ -11,7 +11,7 @@ type Header struct {
 	// its IPv6-mapped form (::ffff:a.b.c.d); Version tells the two apart.
 	Src, Dst [16]byte
 
-	// Hash is the flow table's: flow.Table.Touch sets it, Decode leaves it.
+	// Hash is the flow table's: its Touch and Find set it, Decode leaves it.
 	Hash uint64
 
 	// Bytes counts the IP packet's bytes, header included, as they were on the
