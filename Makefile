@@ -67,11 +67,13 @@ bench: compiler ## time and allocations of everything on the way of a packet
 	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
 
 .PHONY: bench-peers
-bench-peers: build ## CPU per packet beside softflowd, nfpcapd, pmacctd and tshark, where installed
+bench-peers: build ## CPU per packet beside softflowd, nfpcapd, pmacctd and tshark (minutes; installs them)
+	@.ci/packages softflowd nfdump pmacct tshark || echo "those are left out"
 	go run ./bench/peers
 
 .PHONY: bench-live
-bench-live: build ## loss and CPU of live capture beside a program that only counts (root)
+bench-live: build ## loss and CPU of live capture beside a program that only counts (minutes; root)
+	@.ci/packages iproute2 procps
 	go run ./bench/live
 
 .PHONY: overload

@@ -3,7 +3,7 @@
 // program that only counts read there in turn. It needs root, and makes a network
 // namespace of its own.
 //
-//	go run ./bench/live [-rounds 3] [-seconds 3] [-sensor bin/netmon-sensor]
+//	go run ./bench/live [-rounds 3] [-seconds 5] [-sensor bin/netmon-sensor]
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -28,7 +29,7 @@ const inside = "NETMON_BENCH_INSIDE"
 
 func main() {
 	rounds := flag.Int("rounds", 3, "how often each reader runs")
-	seconds := flag.Int("seconds", 3, "how long a veth pair is saturated")
+	seconds := flag.Int("seconds", 5, "how long a veth pair is saturated")
 	packets := flag.Int("packets", 2_000_000, "how many frames are injected from each CPU")
 	sensor := flag.String("sensor", "bin/netmon-sensor", "netmon's program")
 	flag.Parse()
@@ -81,16 +82,19 @@ func run(sensor string, rounds int, length time.Duration, packets int) error {
 	fmt.Printf("%s\n\nMedian (min-max) of %d rounds.\n", measure.Machine(), rounds)
 	t := tables{sensor: sensor, counter: counter, rounds: rounds}
 
+	if err := t.standby(5 * time.Second); err != nil {
+		return err
+	}
 	one := []reader{
 		{name: "no reader"},
 		{name: "ringcount, whole packets", plain: true, snap: "0"},
 		{name: "ringcount, 96 bytes", plain: true, snap: "96"},
-		{name: "netmon-sensor, snap auto", shards: 1, fanout: "hash", snap: "auto"},
-		{name: "netmon-sensor, snap full", shards: 1, fanout: "hash", snap: "full"},
+		{name: "netmon-sensor, snap auto", shards: 1, fanout: "hash", snap: "auto", against: "ringcount, 96 bytes"},
+		{name: "netmon-sensor, snap full", shards: 1, fanout: "hash", snap: "full", against: "ringcount, whole packets"},
 	}
 	for _, name := range []string{"imix", "full"} {
 		s, _ := traffic.Find(name)
-		s.Packets = min(s.Packets, 200_000) // and again from the start
+		s.Packets = min(s.Packets, 500_000) // and again from the start
 		if err := t.print("veth, "+name, one, func() (done sent, err error) {
 			pinned(1, func() { done, err = transmit("source", s, length) })
 			return done, err
@@ -118,8 +122,8 @@ func run(sensor string, rounds int, length time.Duration, packets int) error {
 	}
 	return t.print("injected from two CPUs, 60 bytes", []reader{
 		{name: "no reader"},
-		{name: "netmon-sensor, fanout hash", shards: 2, fanout: "hash", snap: "auto"},
 		{name: "netmon-sensor, fanout cpu", shards: 2, fanout: "cpu", snap: "auto"},
+		{name: "netmon-sensor, fanout hash", shards: 2, fanout: "hash", snap: "auto", against: "netmon-sensor, fanout cpu"},
 	}, func() (sent, error) { return i.inject(frame(60), packets, 0, 1) })
 }
 
@@ -144,7 +148,8 @@ type tables struct {
 // figures of one reader.
 type figures struct{ rate, loss, reader, share, source, total measure.Series }
 
-// print runs all readers in turn and prints one row for each.
+// print runs all readers in turn and prints one row for each. The capture in all is
+// what reader and source take together beyond what the source takes by itself.
 func (t tables) print(title string, readers []reader, source func() (sent, error)) error {
 	all := make([]figures, len(readers))
 	for range t.rounds {
@@ -154,11 +159,37 @@ func (t tables) print(title string, readers []reader, source func() (sent, error
 			}
 		}
 	}
-	fmt.Printf("\n| %s | packets/s, thousands | lost %% | reader, CPU ns/packet | %% of a core | source, CPU ns/packet | both |\n|---|---|---|---|---|---|---|\n", title)
+	fmt.Printf("\n| %s | packets/s, thousands | lost %% | reader, CPU ns/packet | ratio | %% of a core | source, CPU ns/packet | the capture in all |\n|---|---|---|---|---|---|---|---|\n", title)
 	for i, r := range readers {
-		f := &all[i]
-		fmt.Printf("| %s | %s | %s | %s | %s | %s | %s |\n", r.name, f.rate, f.loss, f.reader, f.share, f.source, f.total)
+		f, ratio, extra := &all[i], "-", "-"
+		if k := slices.IndexFunc(readers, func(o reader) bool { return o.name == r.against }); k >= 0 {
+			ratio = fmt.Sprintf("%.2f of %s", f.reader.Median()/all[k].reader.Median(), r.against)
+		}
+		if len(f.reader) > 0 {
+			extra = fmt.Sprintf("%.0f", f.total.Median()-all[0].source.Median())
+		}
+		fmt.Printf("| %s | %s | %s | %s | %s | %s | %s | %s |\n", r.name, f.rate, f.loss, f.reader, ratio, f.share, f.source, extra)
 	}
+	return nil
+}
+
+// standby prints what a sensor without exporters takes where nothing happens.
+func (t tables) standby(length time.Duration) error {
+	var start, share, memory measure.Series
+	for range t.rounds {
+		begin := time.Now()
+		p, err := reader{name: "netmon-sensor", shards: 1, fanout: "hash", snap: "auto"}.start(t.sensor, t.counter)
+		if err != nil {
+			return err
+		}
+		start = append(start, float64(time.Since(begin).Milliseconds()))
+		used := p.cpu()
+		time.Sleep(length)
+		share = append(share, 100*(p.cpu()-used).Seconds()/length.Seconds())
+		memory = append(memory, measure.Anonymous(p.command.Process.Pid))
+		p.stop()
+	}
+	fmt.Printf("\n| standing by | start to capture, ms | %% of a core | MB beside the rings |\n|---|---|---|---|\n| netmon-sensor | %s | %s | %s |\n", start, share, memory)
 	return nil
 }
 
@@ -181,9 +212,9 @@ func (t tables) once(r reader, source func() (sent, error), f *figures) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(200 * time.Millisecond) // for the last block: its timer is 64 ms
+	p.settle()
 	used = p.cpu() - used
-	counted, dropped, err := p.counted()
+	counted, dropped, err := p.counted(float64(done.packets))
 	if err != nil {
 		return err
 	}

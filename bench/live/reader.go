@@ -24,11 +24,16 @@ type reader struct {
 	fanout string
 	snap   string // of the sensor; of ringcount, bytes
 	plain  bool   // ringcount, else the sensor
+
+	against string // the reader that this one is compared with
 }
 
 const (
 	under  = "sink" // the interface under test
 	status = "127.0.0.1:9854"
+
+	// interval is the sensor's default: what is seen within it is counted at its end.
+	interval = 5 * time.Second
 
 	// patience is how long a program may take to start, to count what was sent,
 	// and to end.
@@ -54,7 +59,7 @@ func (r reader) start(sensor, counter string) (*running, error) {
 	} else {
 		config := filepath.Join(folder, "netmon.hcl")
 		text := fmt.Sprintf(`
-sensor { interval = "1s" }
+sensor { interval = "%s" }
 capture {
   interfaces = [%q]
   shards     = %d
@@ -62,7 +67,7 @@ capture {
   snap       = %q
 }
 status { listen = %q }
-`, under, r.shards, r.fanout, r.snap, status)
+`, interval, under, r.shards, r.fanout, r.snap, status)
 		if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 			return nil, err
 		}
@@ -90,7 +95,7 @@ func (p *running) ready() error {
 		_, err := p.output.ReadString('\n')
 		return err
 	}
-	return until(func() bool {
+	return until(5*time.Millisecond, func() bool {
 		r, err := http.Get("http://" + status + "/-/ready")
 		if err != nil {
 			return false
@@ -100,9 +105,9 @@ func (p *running) ready() error {
 	})
 }
 
-// until asks until the answer is yes.
-func until(yes func() bool) error {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+// until asks every so often until the answer is yes.
+func until(every time.Duration, yes func() bool) error {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(every) {
 		if yes() {
 			return nil
 		}
@@ -112,9 +117,19 @@ func until(yes func() bool) error {
 
 func (p *running) cpu() time.Duration { return measure.CPU(p.command.Process.Pid) }
 
+// settle waits until the reader has done all there is to do.
+func (p *running) settle() {
+	if p.plain {
+		time.Sleep(200 * time.Millisecond) // for the last block: its timer is 64 ms
+		return
+	}
+	time.Sleep(interval + time.Second) // for the last window
+}
+
 // counted returns how many packets the reader has counted and how many it knows
-// to have been dropped, once the two are still. ringcount says so when it ends.
-func (p *running) counted() (packets, dropped float64, err error) {
+// to have been dropped, once that is as many as were sent, or the two are still.
+// ringcount says so when it ends.
+func (p *running) counted(sent float64) (packets, dropped float64, err error) {
 	if p.plain {
 		if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
 			return 0, 0, err
@@ -123,14 +138,13 @@ func (p *running) counted() (packets, dropped float64, err error) {
 		return packets, dropped, err
 	}
 	last, still := -1.0, 0
-	err = until(func() bool {
+	err = until(50*time.Millisecond, func() bool {
 		packets, dropped, err = scrape()
 		if err != nil || packets+dropped != last {
 			last, still = packets+dropped, 0
-			return false
 		}
 		still++
-		return still > 40 // two windows long
+		return err == nil && packets+dropped >= sent || still > 120 // longer than a window
 	})
 	return packets, dropped, err
 }

@@ -26,9 +26,9 @@ type Usage struct {
 var ErrTimeout = errors.New("did not end in time")
 
 // Run runs cmd to its end, for at most limit. Where idle is set, a program that
-// uses no CPU for so long is at its end and is told to stop: not all of them
-// leave at the end of a file.
-func Run(ctx context.Context, cmd *exec.Cmd, limit, idle time.Duration) (Usage, error) {
+// has read all of the file at path and then uses no CPU for so long is told to
+// stop: not all of them leave at the end of a file.
+func Run(ctx context.Context, cmd *exec.Cmd, path string, limit, idle time.Duration) (Usage, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return Usage{}, err
@@ -52,7 +52,7 @@ func Run(ctx context.Context, cmd *exec.Cmd, limit, idle time.Duration) (Usage, 
 		case <-tick.C:
 		}
 		now, n := time.Now(), CPU(pid)
-		if n-used > time.Millisecond { // timers of its own are rest
+		if n-used > time.Millisecond || idle > 0 && reading(pid, path) { // timers of its own are rest
 			rest = now
 		}
 		used = max(used, n)
@@ -85,13 +85,59 @@ func CPU(pid int) (sum time.Duration) {
 			n, _ := strconv.ParseInt(f[0], 10, 64)
 			sum += time.Duration(n)
 		}
-		b, _ = os.ReadFile(task + "/children")
-		for _, child := range strings.Fields(string(b)) {
-			n, _ := strconv.Atoi(child)
-			sum += CPU(n)
-		}
+	}
+	for _, child := range children(pid) {
+		sum += CPU(child)
 	}
 	return sum
+}
+
+// Anonymous returns the megabytes of memory that are a process's own: neither of
+// files nor, of a ring, shared with the kernel. 0: there is no such process.
+func Anonymous(pid int) float64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(b)) {
+		var kB float64
+		if n, _ := fmt.Sscanf(line, "RssAnon: %g kB", &kB); n == 1 {
+			return kB / 1024
+		}
+	}
+	return 0
+}
+
+// reading tells whether a process or a child of its has the file at path open and
+// is not at its end. On a busy machine a program may get no CPU for seconds.
+func reading(pid int, path string) bool {
+	st, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, link := range links {
+		if open, err := os.Stat(link); err != nil || !os.SameFile(st, open) {
+			continue
+		}
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%s", pid, filepath.Base(link)))
+		var at int64
+		if n, _ := fmt.Sscanf(string(b), "pos: %d", &at); n == 1 && at < st.Size() {
+			return true
+		}
+	}
+	return slices.ContainsFunc(children(pid), func(child int) bool { return reading(child, path) })
+}
+
+// children are the processes that a process has started.
+func children(pid int) (pids []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		b, _ := os.ReadFile(list)
+		for _, child := range strings.Fields(string(b)) {
+			if n, err := strconv.Atoi(child); err == nil {
+				pids = append(pids, n)
+			}
+		}
+	}
+	return pids
 }
 
 // A Series is the same figure of several rounds.

@@ -3,6 +3,7 @@ package measure
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"testing"
 	"time"
@@ -11,7 +12,7 @@ import (
 func TestRunCountsChildren(t *testing.T) {
 	// A child of the shell does the work: its time must be in the sum.
 	busy := `n=0; while [ $n -lt 200000 ]; do n=$((n+1)); done`
-	got, err := Run(t.Context(), exec.Command("sh", "-c", `sh -c '`+busy+`'; true`), time.Minute, 0)
+	got, err := Run(t.Context(), exec.Command("sh", "-c", `sh -c '`+busy+`'; true`), "", time.Minute, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,17 +22,32 @@ func TestRunCountsChildren(t *testing.T) {
 }
 
 func TestRunEnds(t *testing.T) {
-	if _, err := Run(t.Context(), exec.Command("sleep", "60"), 200*time.Millisecond, 0); !errors.Is(err, ErrTimeout) {
+	if _, err := Run(t.Context(), exec.Command("sleep", "60"), "", 200*time.Millisecond, 0); !errors.Is(err, ErrTimeout) {
 		t.Errorf("past its limit: %v", err)
 	}
-	if _, err := Run(t.Context(), exec.Command("sleep", "60"), time.Minute, 200*time.Millisecond); err != nil {
+	if _, err := Run(t.Context(), exec.Command("sleep", "60"), "", time.Minute, 200*time.Millisecond); err != nil {
 		t.Errorf("idle: %v", err)
+	}
+	unread := exec.Command("sleep", "60")
+	unread.Stdin = open(t, "measure.go")
+	if _, err := Run(t.Context(), unread, "measure.go", time.Second, 200*time.Millisecond); !errors.Is(err, ErrTimeout) {
+		t.Errorf("idle before the end of its file: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Run(ctx, exec.Command("sleep", "60"), time.Minute, 0); !errors.Is(err, ErrTimeout) {
+	if _, err := Run(ctx, exec.Command("sleep", "60"), "", time.Minute, 0); !errors.Is(err, ErrTimeout) {
 		t.Errorf("cancelled: %v", err)
 	}
+}
+
+func open(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 func TestSeries(t *testing.T) {

@@ -109,8 +109,12 @@ func installed(list []peer) []peer {
 // table runs every program over a scene and prints one row for each.
 func table(ctx context.Context, s traffic.Scene, list []peer, dir string, rounds int, limit time.Duration) error {
 	costs, memory := make([]measure.Series, len(list)), make([]measure.Series, len(list))
+	gaveUp := make([]bool, len(list))
 	for round := range rounds {
 		for i, p := range list {
+			if gaveUp[i] {
+				continue
+			}
 			part := s
 			if p.short > 0 {
 				part.Packets = min(p.short, s.Packets)
@@ -121,6 +125,7 @@ func table(ctx context.Context, s traffic.Scene, list []peer, dir string, rounds
 				return ctx.Err()
 			case errors.Is(err, measure.ErrTimeout):
 				fmt.Fprintf(os.Stderr, "peers: %s %v on %s, round %d\n", p.name, err, s.Name, round+1)
+				gaveUp[i] = true
 				continue
 			case err != nil:
 				return fmt.Errorf("%s on %s: %w", p.name, s.Name, err)
@@ -159,7 +164,7 @@ func once(ctx context.Context, p peer, s traffic.Scene, dir string, limit time.D
 	}
 	defer os.RemoveAll(scratch)
 	line := p.command(pcap, scratch)
-	return measure.Run(ctx, exec.Command(line[0], line[1:]...), limit, p.idle)
+	return measure.Run(ctx, exec.Command(line[0], line[1:]...), pcap, limit, p.idle)
 }
 
 func warm(path string) error {
