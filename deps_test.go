@@ -38,7 +38,7 @@ var mayImport = []struct {
 	{"plugins/*", []string{"plugins", "proto/..."}},
 	{"exporters/server/...", []string{"exporters/server/...", "plugins", "proto/..."}},
 	{"exporters/push/...", []string{"exporters/push/...", "plugins", "proto/..."}},
-	{"examples/*", []string{"plugins", "proto/..."}},
+	{"examples/...", []string{"plugins", "proto/..."}},
 	{"bench/traffic", nil},
 	{"bench/measure", nil},
 	{"bench/*", []string{"bench/traffic", "bench/measure"}},
