@@ -65,6 +65,7 @@ var doors = []struct {
 	{"github.com/agext/levenshtein", []string{"plugins", "sensor/internal/config"}},
 	{"github.com/hashicorp/go-hclog", []string{"sensor/...", "plugins/...", "exporters/...", "examples/..."}},
 	{"github.com/prometheus", []string{"exporters/server/...", "sensor"}},
+	{"go.yaml.in/yaml/v3", []string{"sensor/internal/importyaml"}},
 	{"github.com/klauspost/compress", []string{"exporters/..."}},
 	{"golang.org/x/time", []string{"exporters/server"}},
 	{"go.yaml.in/yaml/v2", []string{"exporters/server"}},

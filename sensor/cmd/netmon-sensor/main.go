@@ -45,6 +45,9 @@ func main() {
 }
 
 func run(args []string, stdout, stderr io.Writer) int {
+	if c := named(args); c != nil {
+		return c.run(args[1:], stdout, stderr)
+	}
 	var f flags
 	set := flag.NewFlagSet("netmon-sensor", flag.ContinueOnError)
 	set.SetOutput(stderr)
@@ -61,7 +64,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	set.StringVar(&f.format, "log-format", "", "text or json; overrides the configuration")
 	set.BoolVar(&f.version, "version", false, "print the version and exit")
 	set.Usage = func() {
-		fmt.Fprintf(stderr, "Usage: netmon-sensor -config FILE\n       netmon-sensor -pcap FILE\n\n")
+		fmt.Fprintf(stderr, "Usage: netmon-sensor -config FILE\n       netmon-sensor -pcap FILE\n       netmon-sensor COMMAND\n\n")
+		for _, c := range commands() {
+			fmt.Fprintf(stderr, "  %s %s\n    \t%s\n", c.name, c.args, c.about)
+		}
+		fmt.Fprintln(stderr)
 		set.PrintDefaults()
 	}
 	switch err := set.Parse(args); {

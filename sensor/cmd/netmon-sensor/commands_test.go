@@ -1,0 +1,81 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestImportYAML converts files of go-net-monitoring and has the programs check
+// what came out.
+func TestImportYAML(t *testing.T) {
+	t.Parallel()
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, checker := range map[string]string{
+		"agent.yaml": sensorProgram, "agent-late.yaml": sensorProgram,
+		"server.yaml": serverProgram,
+	} {
+		t.Run(file, func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			path := filepath.Join(root, "sensor/internal/importyaml/testdata", file)
+			if code := run([]string{"import-yaml", path}, &stdout, &stderr); code != exitFine {
+				t.Fatalf("exit code %d: %s", code, stderr.String())
+			}
+			if !strings.Contains(stderr.String(), "line ") {
+				t.Errorf("no notes on standard error: %q", stderr.String())
+			}
+			converted := writeFile(t, "converted.hcl", strings.Replace(stdout.String(), "interfaces = [\"e", "interfaces = [\"lo\", \"e", 1))
+			cmd := exec.Command(bin(t, checker), "-config", converted, "-check-config")
+			cmd.Env = append(os.Environ(), "SERVER=server.example", "X=x")
+			if code, out, text := call(t, cmd); code != exitFine {
+				t.Errorf("%s refuses what was converted (exit code %d): %s%s\n%s", checker, code, out, text, stdout.String())
+			}
+		})
+	}
+	var stdout, stderr strings.Builder
+	if code := run([]string{"import-yaml", filepath.Join(root, "sensor/internal/importyaml/testdata/mistakes.yaml")}, &stdout, &stderr); code != exitUsage || stdout.String() != "" {
+		t.Errorf("a file with mistakes: exit code %d, printed %q", code, stdout.String())
+	}
+	if err := containsAll(stderr.String(), "mistakes.yaml:2:14: monitor.interfase", "mistakes.yaml:3:20"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFormat lays files out, and says which it would with -check.
+func TestFormat(t *testing.T) {
+	const untidy, tidy = "sensor {\nid=\"a\" # who\n    interval = \"5s\"\n}\n", "sensor {\n  id       = \"a\" # who\n  interval = \"5s\"\n}\n"
+	path := writeFile(t, "netmon.hcl", untidy)
+	var stdout, stderr strings.Builder
+	if code := run([]string{"fmt", "-check", path}, &stdout, &stderr); code != exitUsage || stdout.String() != path+"\n" {
+		t.Errorf("-check: exit code %d, printed %q", code, stdout.String())
+	}
+	if text, _ := os.ReadFile(path); string(text) != untidy {
+		t.Errorf("-check has written %q", text)
+	}
+	if code := run([]string{"fmt", path}, &stdout, &stderr); code != exitFine {
+		t.Errorf("exit code %d: %s", code, stderr.String())
+	}
+	if text, _ := os.ReadFile(path); string(text) != tidy {
+		t.Errorf("laid out as %q", text)
+	}
+	if code := run([]string{"fmt", "-check", path}, &stdout, &stderr); code != exitFine {
+		t.Errorf("a tidy file: exit code %d", code)
+	}
+	bad := writeFile(t, "bad.hcl", "sensor {\n")
+	if code := run([]string{"fmt", bad}, &stdout, &stderr); code != exitUsage || !strings.Contains(stderr.String(), "bad.hcl line") {
+		t.Errorf("no HCL: exit code %d: %s", code, stderr.String())
+	}
+	// The reference configuration is laid out like this.
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := run([]string{"fmt", "-check", filepath.Join(root, "netmon.hcl"), filepath.Join(root, "examples/server.hcl")}, &stdout, &stderr); code != exitFine {
+		t.Errorf("exit code %d for the files of this repository: %s", code, stderr.String())
+	}
+}
