@@ -80,6 +80,10 @@ bench-live: build ## loss and CPU of live capture beside a program that only cou
 overload: compiler ## a minute of ten times more packets than a sensor can take, to the packet (root)
 	NETMON_OVERLOAD=1m go test -count=1 -timeout 5m $(TESTEXEC) -v -run TestOverload ./sensor/cmd/netmon-sensor
 
+.PHONY: flood
+flood: compiler ## attacks of two million packets each: memory, totals, counters, time per packet
+	NETMON_FLOOD=2000000 go test -count=1 -timeout 20m -v -run TestFlood ./sensor
+
 .PHONY: proto
 proto: ## check the wire contract and generate its Go code (installs buf from npm in .cache/)
 	@mkdir -p $(CACHE)/bin

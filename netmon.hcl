@@ -13,6 +13,7 @@ sensor {
   state_dir     = "/var/lib/netmon" # where windows are kept for the exporters, across restarts; "" = in memory
   log_max_bytes = "64MiB"           # of these windows; older ones are added up, and nothing is dropped
   sync          = "0s"              # windows may wait this long to be written to disk together; exporters get them after that
+  memory_limit  = "0B"              # refuse a configuration with which memory may come to more than this, by the account of -check-config; 0B = no limit
 }
 
 capture {

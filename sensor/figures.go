@@ -9,12 +9,14 @@ import (
 // ringFigures turns what the kernel counts of the rings and interfaces into
 // rows of the view `sensor`. It belongs to the join.
 type ringFigures struct {
-	rings  *capture.Rings
-	before []capture.ShardStats
-	ifaces []coverage // by interface number
+	rings   *capture.Rings
+	before  []capture.ShardStats
+	ceiling int64      // bytes
+	ifaces  []coverage // by interface number
 }
 
 func (f *ringFigures) add(v *view.Set, end int64, l *ledger) {
+	v.Gauge("memory_ceiling_bytes", "", 0, "", float64(f.ceiling))
 	stats := f.rings.Stats()
 	f.before = reach(f.before, len(stats.Shards)-1)
 	l.read, l.excess = reach(l.read, len(stats.Shards)-1), 0
@@ -59,8 +61,10 @@ func (j *join) figures() {
 	v := j.views
 	v.Gauge("names_known", "", 0, "", float64(j.book.Names()))
 	j.total("names_evicted_total", "", 0, "", j.book.Evicted-j.was.evicted)
+	j.total("names_overflowed_total", "", 0, "book", j.book.Overflowed-j.was.overflowed)
 	j.total("accesses_overflowed_total", "", 0, "", j.accesses.overflowed-j.was.accesses)
 	j.total("clients_overflowed_total", "", 0, "", j.clients.overflowed-j.was.clients)
+	j.was.overflowed = j.book.Overflowed
 	j.was.evicted, j.was.accesses, j.was.clients = j.book.Evicted, j.accesses.overflowed, j.clients.overflowed
 	j.total("ech_flows_total", "", 0, "outer_name", j.hidden.outer)
 	j.total("ech_flows_total", "", 0, "client_lookup", j.hidden.lookup)
@@ -91,8 +95,8 @@ func (j *join) ratio(item string, part, whole uint64) {
 
 // figuresWere are counters of others as of the last window.
 type figuresWere struct {
-	evicted, accesses, clients uint64
-	views                      []view.Stats
+	evicted, overflowed, accesses, clients uint64
+	views                                  []view.Stats
 }
 
 func viewName(v netmonpb.View) string {

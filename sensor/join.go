@@ -252,7 +252,7 @@ func (j *join) forget(end int64, hs []*harvest) {
 	if j.aged == 0 {
 		j.aged = end
 	}
-	if end-j.aged >= ageAfter {
+	if end-j.aged >= ageAfter || j.book.Tight() {
 		j.book.Age()
 		j.aged = end
 	}

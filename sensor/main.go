@@ -60,7 +60,11 @@ func Main(ctx context.Context, o Options) error {
 
 	switch {
 	case o.Check:
-		if err := Check(ctx, cfg, o.Version, logger); err != nil {
+		err := Check(ctx, cfg, o.Version, logger)
+		if err == nil || int64(cfg.Sensor.MemoryLimit) > 0 {
+			ceilingOf(cfg).print(o.Stdout)
+		}
+		if err != nil {
 			return err
 		}
 		fmt.Fprintf(o.Stdout, "%s: fine\n", o.Config)

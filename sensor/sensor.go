@@ -75,6 +75,11 @@ func (s sink) refused(err error) error {
 func New(cfg *config.Config, version string, logger hclog.Logger, plugins pluginHost) (*Sensor, error) {
 	s := &Sensor{cfg: cfg, logger: logger}
 	var err error
+	limit := ceilingOf(cfg)
+	if err := limit.check(cfg); err != nil {
+		return nil, err
+	}
+	limit.apply()
 	filter := captureFilter(cfg)
 	if s.rings, err = capture.OpenRings(capture.Options{
 		Interfaces:   cfg.Capture.Interfaces,
@@ -106,7 +111,7 @@ func New(cfg *config.Config, version string, logger hclog.Logger, plugins plugin
 	}
 	p.join.publish = s.append
 	p.join.ifaces = func(i uint16) string { return s.rings.Interface(i).Name }
-	p.join.gauges = (&ringFigures{rings: s.rings}).add
+	p.join.gauges = (&ringFigures{rings: s.rings, ceiling: limit.total()}).add
 	if filter.NeedsUserCheck() {
 		p.check = filter
 	}
@@ -286,7 +291,7 @@ func Check(ctx context.Context, cfg *config.Config, version string, logger hclog
 		errs = append(errs, sink.refused(sink.Check(ctx)))
 	}
 	_, err = capture.Match(cfg.Capture.Interfaces)
-	return errors.Join(append(errs, err)...)
+	return errors.Join(append(errs, ceilingOf(cfg).check(cfg), err)...)
 }
 
 func captureFilter(cfg *config.Config) *capture.Filter {
@@ -338,7 +343,7 @@ func newPipeline(shards int, cfg *config.Config) (*pipeline, error) {
 	j := &join{
 		pending: make([][]*harvest, shards), final: make([]bool, shards),
 		flows: make([][]flowName, shards), tables: make([]flow.Stats, shards),
-		book:     names.NewBook(maxNames),
+		book:     names.NewBook(maxNames(cfg)),
 		views:    view.New(view.Options{MaxRows: cfg.Views.MaxRows, IdleTimeout: cfg.Views.IdleTimeout}),
 		accesses: accesses{last: map[accessKey]int64{}},
 		clients:  clients{uses: map[[16]byte]use{}, max: maxClients},
@@ -360,9 +365,6 @@ func newPipeline(shards int, cfg *config.Config) (*pipeline, error) {
 // harvests is how many epochs a shard may be ahead of the join before its epoch
 // grows.
 const harvests = 2
-
-// maxNames bounds the addresses that the book knows names for.
-const maxNames = 1 << 20
 
 func (p *pipeline) shard(id int, src capture.Source, sides sides, limits names.Limits, table flow.Options) *shard {
 	return &shard{

@@ -22,7 +22,7 @@ func itemHelp() map[string]string {
 		"packets_held":           "Packets counted whose flow may still show its own name.",
 		"dns_malformed_total":    "DNS messages that ended early or made no sense.",
 		"names_invalid_total":    "Names seen that are no valid domain name.",
-		"names_overflowed_total": "Evidence given up because a bound was reached (detail: heads, streams, facts, hints).",
+		"names_overflowed_total": "Evidence given up because a bound was reached (detail: heads, streams, facts, hints, book).",
 		"log_gaps_total":         "Times that the sensor was not there, by how the one before it ended (detail: stopped, killed).",
 		"log_gap_seconds_total":  "How long nothing was counted because of that, whole seconds begun each time.",
 		"audit_imbalance":        "Packets decoded less those accounted and held; not 0 is a fault of the sensor.",
@@ -37,6 +37,8 @@ func itemHelp() map[string]string {
 		"tcp_unseen_bytes_total":       "Bytes that TCP acknowledged and that were not seen.",
 		"tcp_unseen_overflowed_total":  "Gaps in TCP streams that were not followed because there were too many.",
 		"fragments_overflowed_total":   "First fragments forgotten before their time because there were too many.",
+
+		"memory_ceiling_bytes": "What the sensor's memory may come to where every bound is reached at once.",
 
 		"capture_packets_total": "Packets that passed the filter, dropped ones included, as the kernel counts.",
 		"capture_dropped_total": "Packets for which the kernel had no room in the ring.",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -127,7 +128,7 @@ func TestGoodConfigIsFine(t *testing.T) {
 	h.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
 	path := writeFile(t, "netmon.hcl", sensorConfig(exporterServer+"exporter \"push\" {\n  url = \"http://127.0.0.1:1/api/v1/metrics\"\n}\n"))
 	code, stdout, stderr := call(t, h.command(bin(t, sensorProgram), "-c", path, "-check-config"))
-	if code != 0 || stdout != path+": fine\n" || strings.Contains(stderr, "Error") {
+	if code != 0 || !strings.HasPrefix(stdout, "Memory where every bound") || !strings.HasSuffix(stdout, "\n"+path+": fine\n") || strings.Contains(stderr, "Error") {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 	}
 }
@@ -144,5 +145,20 @@ func TestMissingInterface(t *testing.T) {
 		if err := containsAll(stderr, "eth0"); err != nil {
 			t.Errorf("%v: %v", flags, err)
 		}
+	}
+}
+
+// TestMemoryLimit refuses a configuration that may take more than it allows, at its
+// place, with the account.
+func TestMemoryLimit(t *testing.T) {
+	t.Parallel()
+	path := writeFile(t, "netmon.hcl", "sensor {\n  memory_limit = \"100MiB\"\n}\ncapture {\n  interfaces = [\"lo\"]\n}\n")
+	code, stdout, stderr := call(t, command(t, "-config", path, "-check-config"))
+	if code != 2 {
+		t.Errorf("exit code %d, want 2", code)
+	}
+	if err := errors.Join(containsAll(stdout, "rings", "flow tables", "in all"),
+		containsAll(stderr, "More memory than the limit", "line 2, column 18", `memory_limit = "100MiB"`, "max_flows")); err != nil {
+		t.Error(err)
 	}
 }

@@ -116,13 +116,10 @@ func (r *Rings) settle() error {
 		o.BlockTimeout = defaultBlockTimeout
 	}
 	asked := o.Shards
-	if o.Shards <= 0 {
-		o.Shards = min(runtime.NumCPU(), maxShards)
-	}
-	blocks := o.RingMemory / blockSize
-	o.Shards = int(min(int64(o.Shards), maxShards, max(blocks/minBlocks, 1)))
+	var all int64
+	o.Shards, all = Plan(o.Shards, o.RingMemory)
 	r.size = ringSize{block: blockSize, timeout: max(o.BlockTimeout, time.Millisecond),
-		blocks: int(max(blocks/int64(o.Shards), minBlocks))}
+		blocks: int(all / int64(o.Shards) / blockSize)}
 	if asked > o.Shards {
 		r.note("%d shards instead of %d: ring memory of %d MiB and a bound of %d", o.Shards, asked, o.RingMemory>>20, maxShards)
 	}
@@ -130,6 +127,20 @@ func (r *Rings) settle() error {
 		r.note("ring memory of %d KiB is too small: %d MiB is used", o.RingMemory>>10, used>>20)
 	}
 	return nil
+}
+
+// Plan says how many shards OpenRings makes and how many bytes their rings take,
+// where the kernel has them.
+func Plan(shards int, memory int64) (int, int64) {
+	if memory <= 0 {
+		memory = defaultRingMemory
+	}
+	if shards <= 0 {
+		shards = min(runtime.NumCPU(), maxShards)
+	}
+	blocks := memory / blockSize
+	shards = int(min(int64(shards), maxShards, max(blocks/minBlocks, 1)))
+	return shards, int64(shards) * max(blocks/int64(shards), minBlocks) * blockSize
 }
 
 func (r *Rings) memory() int64 {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"github.com/netmon-sensor/netmon/plugins"
 )
 
@@ -22,6 +24,9 @@ type Config struct {
 	Log       Log
 	Status    Status
 
+	limitAt *hcl.Range // of sensor { memory_limit }; nil: there is none
+	files   Files      // to show it in
+
 	// Dir is the absolute directory of the file, where relative paths begin. "" for
 	// a Config that was not read from one.
 	Dir string
@@ -35,6 +40,7 @@ type Sensor struct {
 
 	StateDir    string        `netmon:"state_dir,format=path" doc:"The log of windows; empty: in memory."`
 	LogMaxBytes plugins.Bytes `netmon:"log_max_bytes,min=16MiB,max=64GiB" doc:"Of that log; what is older is kept as sums."`
+	MemoryLimit plugins.Bytes `netmon:"memory_limit,max=16TiB" doc:"What the sensor's memory may come to; 0: no limit."`
 	Sync        time.Duration `netmon:"sync,max=1m" doc:"Windows are written and synced together at most this late."`
 }
 

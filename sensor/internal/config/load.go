@@ -140,10 +140,24 @@ func decode(bodies []*hclsyntax.Body, files Files, dir string) (*Config, hcl.Dia
 			diags = append(diags, plugins.DecodeBlock(block.Body, ctx, part.into)...)
 		}
 	}
+	for _, block := range blocks["sensor"] {
+		if limit := block.Body.Attributes["memory_limit"]; limit != nil && c.Sensor.MemoryLimit > 0 {
+			c.limitAt, c.files = new(limit.Expr.Range()), files
+		}
+	}
 	c.Exporters, more = exporters(blocks["exporter"], ctx, files)
 	diags = append(diags, more...)
 	c.resolve()
 	return &c, diags
+}
+
+// MemoryLimitError returns an *Error that points at sensor { memory_limit }.
+func (c *Config) MemoryLimitError(detail string) error {
+	const summary = "More memory than the limit"
+	if c.limitAt == nil { // the Config was not read from a file
+		return &Error{Diags: hcl.Diagnostics{{Severity: hcl.DiagError, Summary: summary, Detail: detail}}}
+	}
+	return &Error{hcl.Diagnostics{mistake(*c.limitAt, summary, detail)}, c.files}
 }
 
 // resolve makes relative paths begin at the directory of the config.

@@ -20,6 +20,11 @@ type Book struct {
 	names []string // by ID
 	free  []ID     // the last is used next
 	sweep int      // names in use at which a Sweep is due
+	text  int      // bytes of the names
+	bound int      // of names, and by textPerName of their bytes; 0 is none
+
+	// Overflowed counts names that found no room: their flows have none.
+	Overflowed uint64
 
 	// Evicted counts answers that were forgotten because there were too many.
 	Evicted uint64
@@ -37,9 +42,20 @@ type byAddress struct{ everyone, anybody answer }
 // smallestSweep is how many names there are at least before a Sweep is due.
 const smallestSweep = 4096
 
+// textPerName is how many bytes a name may have on the average; most have a third.
+const textPerName = 64
+
+// nameBound is how many names a Book for so many addresses may know.
+func nameBound(maxAddresses int) int {
+	if maxAddresses == 0 {
+		return 0
+	}
+	return max(2*maxAddresses, smallestSweep)
+}
+
 // NewBook returns a Book that knows names for at most maxAddresses addresses, and
-// remembers as many answers to single clients, and some cover names; 0 is no
-// bound.
+// remembers as many answers to single clients, twice as many names (4096 at least), and
+// some cover names; 0 is no bound.
 func NewBook(maxAddresses int) *Book {
 	return &Book{
 		answers:   newGenerations[answerKey, answer](maxAddresses),
@@ -48,6 +64,7 @@ func NewBook(maxAddresses int) *Book {
 		ids:       map[string]ID{},
 		names:     make([]string, 1),
 		sweep:     smallestSweep,
+		bound:     nameBound(maxAddresses),
 	}
 }
 
@@ -104,7 +121,12 @@ func (b *Book) Intern(name []byte) ID {
 	if id, ok := b.ids[string(name)]; ok {
 		return id
 	}
+	if b.bound > 0 && (len(b.ids) >= b.bound || b.text+len(name) > b.bound*textPerName) {
+		b.Overflowed++
+		return 0
+	}
 	s := string(name)
+	b.text += len(s)
 	var id ID
 	if n := len(b.free); n > 0 {
 		id = b.free[n-1]
@@ -122,7 +144,12 @@ func (b *Book) Intern(name []byte) ID {
 func (b *Book) Name(id ID) string { return b.names[id] }
 
 // WantSweep says whether there are so many names that a Sweep is worth its time.
-func (b *Book) WantSweep() bool { return len(b.ids) >= b.sweep }
+func (b *Book) WantSweep() bool { return len(b.ids) >= b.sweep || b.Tight() }
+
+// Tight says whether there is hardly room for more names: then it is time to Age.
+func (b *Book) Tight() bool {
+	return b.bound > 0 && (len(b.ids) >= b.bound*7/8 || b.text >= b.bound*textPerName*7/8)
+}
 
 // Sweep frees the IDs in use neither by answers nor by the join, which marks
 // its own in live. The next Sweep is due when there are twice as many names as
@@ -153,6 +180,7 @@ func (b *Book) Sweep(live func(mark func(ID))) {
 			continue
 		}
 		delete(b.ids, b.names[id])
+		b.text -= len(b.names[id])
 		b.names[id] = ""
 		b.free = append(b.free, ID(id))
 	}

@@ -66,7 +66,7 @@ func (o *Observer) learnCovers(p *Packet) {
 		if o.covers[hash] {
 			continue
 		}
-		if len(o.out.Covers) >= o.limits.Covers {
+		if len(o.out.Covers) >= o.limits.Covers || o.textFull() {
 			o.out.Stats.FactsOverflowed++
 			return
 		}

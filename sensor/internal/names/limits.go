@@ -25,6 +25,8 @@ type Limits struct {
 	Facts int
 	// Covers is how many names of ECH configurations one epoch may have.
 	Covers int
+	// TextBytes is the memory for the names in one epoch's facts and own names.
+	TextBytes int
 	// QUICPackets is how many QUIC packets are decrypted in one epoch. Each
 	// costs some microseconds, so this bounds what forged ones can cost.
 	QUICPackets int
@@ -46,6 +48,7 @@ func DefaultLimits() Limits {
 		DNSRows:         4096,
 		Facts:           200_000,
 		Covers:          1024,
+		TextBytes:       16 << 20,
 		QUICPackets:     50_000,
 	}
 }
@@ -62,6 +65,7 @@ func ReplayLimits() Limits {
 		DNSRows:         1 << 16,
 		Facts:           1 << 24,
 		Covers:          1 << 20,
+		TextBytes:       1 << 30,
 		QUICPackets:     1 << 30,
 		Patient:         true,
 	}

@@ -61,7 +61,7 @@ func (o *Observer) learn(p *Packet) {
 		if !learnable(&a.ip) {
 			continue
 		}
-		if len(o.out.Facts) >= o.limits.Facts {
+		if len(o.out.Facts) >= o.limits.Facts || o.textFull() {
 			o.out.Stats.FactsOverflowed++
 			continue
 		}

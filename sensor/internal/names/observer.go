@@ -135,7 +135,7 @@ func (o *Observer) own(p *Packet, source Source, h hello) bool {
 		o.hint(p.Slot, p.Generation, ignored(h.name))
 		return false
 	}
-	if len(o.out.Owns) >= o.limits.Facts {
+	if len(o.out.Owns) >= o.limits.Facts || o.textFull() {
 		o.out.Stats.HeadsOverflowed++
 		o.hint(p.Slot, p.Generation, ParserLimit)
 		return true
@@ -148,6 +148,9 @@ func (o *Observer) own(p *Packet, source Source, h hello) bool {
 	})
 	return true
 }
+
+// textFull says whether the names of this epoch have taken their room, but for one.
+func (o *Observer) textFull() bool { return len(o.out.Text) >= o.limits.TextBytes }
 
 // isGroup says whether packets to a go to many: multicast or limited broadcast.
 func isGroup(a *[16]byte) bool {

@@ -5,3 +5,7 @@ capture {
 filter {
   count = "often"
 }
+
+sensor {
+  memory_limit = 512
+}

@@ -1,0 +1,21 @@
+package flow
+
+import "unsafe"
+
+// Ceiling bounds the memory of a Table with a MaxFlows: as many ended flows may
+// wait for their harvest as live, and either IP version may have left its chunks in
+// pieces when the other one comes.
+func Ceiling(maxFlows int) int64 {
+	chunks := int64(2*maxFlows)/chunkSlots + 2
+	const leastFull = segmentFull / 2 // a split leaves about half in each
+	segments := int64(maxFlows)/leastFull + 2
+	return chunks*int64(unsafe.Sizeof(chunk[key4]{})+unsafe.Sizeof(chunk[key6]{})+4*8) +
+		2*segments*(segmentBytes+4*8) +
+		maxFragments*int64(unsafe.Sizeof(fragmentKey{})+unsafe.Sizeof(firstFragment{})+1)*16/7 +
+		maxHoleyFlows*int64(unsafe.Sizeof(holes{})+(4+8+1)*16/7)
+}
+
+// RecordsCeiling bounds the memory of the records of one harvest.
+func RecordsCeiling(maxFlows int) int64 {
+	return int64(2*maxFlows) * int64(unsafe.Sizeof(Record{})) * 5 / 4
+}

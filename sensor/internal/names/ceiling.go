@@ -1,0 +1,42 @@
+package names
+
+import "unsafe"
+
+// MapBytes bounds what a map of n entries of a size takes: it is at worst
+// half of seven eighths full, with a byte more per entry.
+func MapBytes(n int, entry uintptr) int64 { return int64(n) * int64(entry+1) * 16 / 7 }
+
+// Grown is what a slice may have that grew by appending, with the one that it grew
+// from: a quarter more.
+func Grown(bytes int64) int64 { return bytes * 9 / 4 }
+
+// HarvestCeiling bounds the memory of a Harvest.
+func (l Limits) HarvestCeiling() int64 {
+	return Grown(int64(l.Facts)*int64(unsafe.Sizeof(Fact{})+unsafe.Sizeof(Own{})+unsafe.Sizeof(Hint{})) +
+		int64(l.Covers)*int64(unsafe.Sizeof(Cover{})) +
+		2*int64(l.DNSRows)*int64(unsafe.Sizeof(DNSCount{})) + // those without resolver come on top
+		int64(l.TextBytes))
+}
+
+// Ceiling bounds the memory of an Observer, its harvest aside.
+func (l Limits) Ceiling() int64 {
+	fifo := func(n int, key, value uintptr) int64 {
+		return Grown(int64(n)*int64(key+value+8)) + MapBytes(n, key+4)
+	}
+	return fifo(l.HeadFlows, 4, unsafe.Sizeof(head{})) + fifo(max(l.HeadFlows/8, 1), 4, unsafe.Sizeof(quicFlow{})) +
+		2*int64(l.HeadBytes) +
+		fifo(l.DNSStreams, 4, unsafe.Sizeof(dnsStream{})) + fifo(l.DNSFragments, unsafe.Sizeof(fragmentKey{}), unsafe.Sizeof(datagram{})) +
+		int64(l.DNSBytes) +
+		fifo(l.DNSTransactions, unsafe.Sizeof(transactionKey{}), unsafe.Sizeof(transaction{})) +
+		MapBytes(2*l.DNSRows, unsafe.Sizeof(rowKey{})+8) + MapBytes(l.Covers, 9) + MapBytes(l.Facts, unsafe.Sizeof(Hint{})+1)
+}
+
+// BookCeiling bounds the memory of a Book for so many addresses.
+func BookCeiling(maxAddresses int) int64 {
+	names := nameBound(maxAddresses)
+	return MapBytes(maxAddresses, unsafe.Sizeof(answerKey{})+unsafe.Sizeof(answer{})) +
+		MapBytes(maxAddresses, 16+unsafe.Sizeof(byAddress{})) +
+		MapBytes(min(maxAddresses, maxCoverNames), 12) +
+		MapBytes(names, 20) + Grown(int64(names)*(16+4)) + int64(names)*textPerName +
+		int64(names)*16 // a string is rounded up to a size of the allocator
+}
