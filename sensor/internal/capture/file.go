@@ -15,7 +15,7 @@ import (
 const (
 	// maxUnpacked bounds what a compressed file, or one that is no regular
 	// file, may take in memory.
-	maxUnpacked = 4 << 30
+	maxUnpacked = 1 << 30
 
 	// fileBlock is how many packets of a file make a block: enough to share the
 	// cost of a call, few enough for the block to stay in the first-level cache.
@@ -57,7 +57,7 @@ type File struct {
 //
 // Each shard reads a regular file through a buffer of its own: that costs half of
 // what walking a mapped file does, where each record waits for memory. A gzip
-// file, and anything that is no regular file, is read into memory, at most 4 GiB
+// file, and anything that is no regular file, is read into memory, at most 1 GiB
 // of it.
 func OpenFile(path string, shards int, pick func(link uint16, frame []byte, wire uint32) int) (*File, error) {
 	f, err := load(path)
