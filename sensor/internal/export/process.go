@@ -38,6 +38,7 @@ type limits struct {
 	flush         time.Duration
 	stop          time.Duration
 	exit          time.Duration // from the answer to Stop to the exit
+	abandon       time.Duration // to stop what did not get everything in time
 	healthEvery   time.Duration
 	healthTimeout time.Duration
 }
@@ -50,6 +51,7 @@ func defaultLimits() limits {
 		flush:         10 * time.Second,
 		stop:          5 * time.Second,
 		exit:          2 * time.Second,
+		abandon:       time.Second,
 		healthEvery:   10 * time.Second,
 		healthTimeout: 5 * time.Second,
 	}

@@ -226,9 +226,10 @@ func (s *Sink) finish(ctx context.Context, p *process) error {
 }
 
 // abandon ends an exporter that did not get everything before the deadline. It may
-// still close its files and listeners.
+// still close its files and listeners, but the sensor is about to end.
 func (s *Sink) abandon(p *process) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.limits.exit)
+	p.limits.exit = s.limits.abandon / 2
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.abandon)
 	defer cancel()
 	if err := p.stop(ctx); err != nil {
 		s.logger.Warn("exporter did not stop and was killed", "error", err)

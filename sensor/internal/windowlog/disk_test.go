@@ -736,3 +736,56 @@ func TestFileIsBounded(t *testing.T) {
 		t.Errorf("the log ends at %d", d.Last())
 	}
 }
+
+// BenchmarkDisk is what a window of 10,000 rows costs: the join, which only hands it
+// over; the writer, on the disk of TMPDIR; and a sensor that starts with a full log.
+func BenchmarkDisk(b *testing.B) {
+	w := bigWindow(10_000 / 3)
+	b.Run("append", func(b *testing.B) {
+		r := &refusal{hang: make(chan struct{})}
+		d := openDisk(b, DiskOptions{Dir: b.TempDir(), intercept: r.intercept})
+		for b.Loop() {
+			p, err := audit(w)
+			if err != nil {
+				b.Fatal(err)
+			}
+			d.heir.speak(p.window)
+		}
+		close(r.hang)
+		release(b, d)
+	})
+	b.Run("commit", func(b *testing.B) {
+		d := openDisk(b, DiskOptions{Dir: b.TempDir()})
+		p, err := audit(w)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			if err := d.commit([]pending{p}, false); err != nil {
+				b.Fatal(err)
+			}
+		}
+		s := d.Stats()
+		b.ReportMetric(float64(s.Size)/float64(s.Bytes), "file/windows")
+		b.ReportMetric(float64(proto.Size(w)), "window-bytes")
+		release(b, d)
+	})
+	b.Run("open full", func(b *testing.B) {
+		o := DiskOptions{Dir: b.TempDir()}
+		d := openDisk(b, o)
+		p, err := audit(w)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for d.Stats().Folded == 0 {
+			if err := d.commit([]pending{p}, false); err != nil {
+				b.Fatal(err)
+			}
+		}
+		crash(b, d)
+		for b.Loop() {
+			d = openDisk(b, o)
+			crash(b, d)
+		}
+	})
+}
