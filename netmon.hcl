@@ -91,7 +91,9 @@ exporter "server" { # serves /metrics and the API
   offline_after       = "1m"    # a sensor silent for this long is called offline
   forget_after        = "24h"   # a sensor silent for this long is forgotten; "0s" = never
 
-  storage "memory" {} # where the sensors' totals are kept; memory is filled again by the sensors
+  storage "memory" {} # where the sensors' totals are kept: memory is filled again by the sensors;
+  # "disk" { path = "/var/lib/netmon-server" } survives a kill; "redis" is shared by several
+  # servers: examples/server.hcl has its options
 }
 
 exporter "push" { # sends to a server

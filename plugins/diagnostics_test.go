@@ -171,13 +171,14 @@ func TestServerExample(t *testing.T) {
 		Listen        []string `netmon:"listen,format=listen_address"`
 		ProbeListen   []string `netmon:"probe_listen,format=listen_address"`
 		WebConfigFile string   `netmon:"web_config_file,format=path"`
+		Insecure      bool     `netmon:"insecure"`
 		Storage       *storage `netmon:"storage"`
 	}{}
 	s, diags := LoadStandalone("../examples/server.hcl", "server", config)
 	if len(diags) > 0 {
 		t.Fatal(diags)
 	}
-	if config.Listen[0] != ":8080" || config.Storage.Kind != "memory" || s.Log.Format != "json" {
+	if config.Listen[0] != ":8080" || config.Storage.Kind != "disk" || s.Log.Format != "json" {
 		t.Errorf("decoded %+v", config)
 	}
 }

@@ -395,7 +395,7 @@ func TestReload(t *testing.T) {
 	token := func(secret string) string {
 		return fmt.Sprintf("auth {\n token \"*\" {\n secret = %q\n allow = [\"push\", \"read\", \"write\"]\n }\n}\n", secret)
 	}
-	s := testService(t, func(c *Config) { c.Reload = true })
+	s := testService(t, func(c *Config) { c.Reload, c.Storage.Type = true, "disk" }) // as a server alone
 	s.load = func() (*Config, error) { return loadAgain(path, io.Discard) }
 	s.config.Auth.Writers = []string{"boss"}
 	first, second := "0123456789-the-first", "0123456789-the-second"

@@ -39,16 +39,11 @@ type Quota struct {
 	Bytes  plugins.Bytes `netmon:"bytes_per_minute,min=0B,max=1TiB" doc:"Their size once decompressed; 0: any."`
 }
 
-// Storage selects where the sensors' totals are kept.
-type Storage struct {
-	Type string `netmon:"type,label" doc:"memory: filled again from the sensors' snapshots after a restart."`
-}
-
 // DefaultConfig returns what holds where the file says nothing.
 func DefaultConfig() *Config {
 	return &Config{
 		Listen:           []string{"127.0.0.1:8080"},
-		Storage:          Storage{Type: "memory"},
+		Storage:          defaultStorage(),
 		Quota:            Quota{Pushes: 50, Rows: 5_000_000, Bytes: 512 << 20},
 		MaxSensors:       1000,
 		MaxRowsPerSensor: 100_000,
@@ -71,12 +66,7 @@ func (c *Config) check(baseDir string) error {
 			Detail: "A server needs at least one address, for instance \"127.0.0.1:8080\".",
 		})
 	}
-	if c.Storage.Type != "memory" {
-		errs = append(errs, &plugins.Problem{
-			Path: []string{"storage", "type"}, Summary: "Unknown kind of storage",
-			Detail: fmt.Sprintf("%q is not one of memory.", c.Storage.Type),
-		})
-	}
+	errs = append(errs, c.Storage.check())
 	if c.MaxDecoded < c.MaxBody {
 		errs = append(errs, &plugins.Problem{
 			Path: []string{"max_decoded"}, Summary: "Limits contradict each other",

@@ -135,6 +135,57 @@ func (c *counts) zero() bool {
 	return any == 0
 }
 
+// maxSum bounds what a sensor's windows may add up to in any counter, so that
+// no series wraps around, in whatever type it is kept or sent.
+const maxSum = 1 << 62
+
+// sums are the counters of all rows together, then the observations of all
+// histograms, their seconds and their nanoseconds.
+type sums [numCounters + 3]uint64
+
+// add adds up rows, and tells whether all sums stay below maxSum.
+func (s *sums) add(all []*netmonpb.Row) bool {
+	for _, r := range all {
+		c := r.Counters
+		if c == nil {
+			continue
+		}
+		for i, n := range [numCounters]uint64{
+			c.BytesSent, c.BytesReceived, c.PacketsSent, c.PacketsReceived, c.Connections, c.Accesses,
+			c.Value, c.DnsQueries, c.RetransmittedBytes, c.Resets, c.Refused, c.Unanswered,
+		} {
+			s[i] += n
+		}
+		for _, h := range [...]*netmonpb.Histogram{c.DnsLatency, c.Duration, c.Handshake, c.HandshakeAck} {
+			if h == nil {
+				continue
+			}
+			for _, n := range h.Buckets {
+				if s[numCounters] += n; s[numCounters] >= maxSum {
+					return false
+				}
+			}
+			s[numCounters+1] += h.SumS
+			s[numCounters+2] += h.SumNs
+			if max(s[numCounters+1], s[numCounters+2]) >= maxSum {
+				return false
+			}
+		}
+		for _, n := range s {
+			if n >= maxSum {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (s *sums) subtract(t *sums) {
+	for i, n := range t {
+		s[i] -= n
+	}
+}
+
 // imbalance is by how many bytes what a log's windows add up to here is off from
 // what the sensor says they do, in the view where that is most. 0 is right.
 func (l *log) imbalance() uint64 {

@@ -81,6 +81,13 @@ func testService(t testing.TB, edit func(*Config)) *service {
 	return newService(c, "test", hclog.NewNullLogger(), st, now)
 }
 
+// serviceOn is a server without listeners on any store.
+func serviceOn(st store) *service {
+	return newService(DefaultConfig(), "test", hclog.NewNullLogger(), st, time.Now)
+}
+
+func testLimits() limits { return limits{sensors: 100, rowsPerSensor: 100_000, rows: 1_000_000} }
+
 func mustTake(t testing.TB, s *service, r *netmonpb.PushRequest) ack {
 	t.Helper()
 	held, err := s.take(t.Context(), r)

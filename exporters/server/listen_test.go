@@ -131,7 +131,7 @@ func TestCheck(t *testing.T) {
 		path []string
 	}{
 		{func(c *Config) { c.Listen = nil }, []string{"listen"}},
-		{func(c *Config) { c.Storage.Type = "disk" }, []string{"storage", "type"}},
+		{func(c *Config) { c.Storage.Type = "clay" }, []string{"storage", "type"}},
 		{func(c *Config) { c.MaxDecoded = 1 << 20 }, []string{"max_decoded"}},
 		{func(c *Config) { c.WebConfigFile = bad }, []string{"web_config_file"}},
 	}
@@ -241,11 +241,13 @@ func TestStandalone(t *testing.T) {
 		{"unknown flag", []string{"-x"}, exitUsage, "not defined"},
 		{"argument", []string{"-c", good, "more"}, exitUsage, `unexpected argument "more"`},
 		{"missing file", []string{"-c", filepath.Join(dir, "none.hcl")}, exitUsage, "no such file"},
-		{"disk", []string{"-check-config", "-c", file("disk.hcl", "server {\n  storage \"disk\" {}\n}\n")}, exitUsage, "line 2, column 3"},
+		{"storage", []string{"-check-config", "-c", file("clay.hcl", "server {\n  storage \"clay\" {}\n}\n")}, exitUsage, "line 2, column 3"},
+		{"stray option", []string{"-check-config", "-c", file("stray.hcl", "server {\n  storage \"memory\" {\n    path = \"x\"\n  }\n}\n")}, exitUsage, "line 3, column"},
+		{"no Redis", []string{"-check-config", "-c", file("redis.hcl", "server {\n  storage \"redis\" {}\n}\n")}, exitUsage, "No address of Redis"},
 		{"typo", []string{"-check-config", "-c", file("typo.hcl", "server {\n  listn = []\n}\n")}, exitUsage, `Did you mean "listen"?`},
 		{"log level", []string{"-check-config", "-log-level", "loud", "-c", good}, exitUsage, `"loud" is not one of`},
 		{"check", []string{"-check-config", "-config", good}, exitFine, "fine"},
-		{"port in use", []string{"-c", file("busy.hcl", "server {\n  listen = [\""+busy.Addr().String()+"\"]\n}\n")}, exitRuntime, "Cannot listen on " + busy.Addr().String()},
+		{"port in use", []string{"-c", file("busy.hcl", "server {\n  listen = [\""+busy.Addr().String()+"\"]\n  storage \"memory\" {}\n}\n")}, exitRuntime, "Cannot listen on " + busy.Addr().String()},
 	}
 	for _, test := range tests {
 		var out bytes.Buffer
@@ -258,7 +260,7 @@ func TestStandalone(t *testing.T) {
 // TestStandaloneServes runs the whole program until it is told to stop.
 func TestStandaloneServes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "server.hcl")
-	if err := os.WriteFile(path, []byte("server {\n  listen = [\"127.0.0.1:0\"]\n}\nlog {\n  format = \"json\"\n}\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("server {\n  listen = [\"127.0.0.1:0\"]\n  storage \"disk\" {\n    path = \"data\"\n  }\n}\nlog {\n  format = \"json\"\n}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())

@@ -52,9 +52,15 @@ func (o *own) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range o.descs {
 		out <- d
 	}
+	if c, ok := o.service.store.(prometheus.Collector); ok {
+		c.Describe(out)
+	}
 }
 
 func (o *own) Collect(out chan<- prometheus.Metric) {
+	if c, ok := o.service.store.(prometheus.Collector); ok {
+		c.Collect(out)
+	}
 	emit := func(kind prometheus.ValueType, name string, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(o.descs[name], kind, v, labels...)
 	}

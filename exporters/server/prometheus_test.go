@@ -20,14 +20,14 @@ import (
 )
 
 // tool finds a program, or skips the test.
-func tool(t *testing.T, name string) string {
+func tool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
 		if os.Getenv("NETMON_REQUIRE_NET") == "1" {
 			t.Fatalf("%s is missing, and NETMON_REQUIRE_NET=1", name)
 		}
-		t.Skipf("%s is missing (Debian: apt install prometheus)", name)
+		t.Skipf("%s is missing (Debian: apt install prometheus redis-server)", name)
 	}
 	return path
 }

@@ -39,14 +39,18 @@ func start(c *Config, baseDir, version string, local bool, load func() (*Config,
 	if err != nil {
 		return nil, err
 	}
+	st, err := openStore(c, baseDir, logger)
+	if err != nil {
+		return nil, err
+	}
 	main, errMain := bind("listen", c.Listen)
 	probes, errProbes := bind("probe_listen", c.ProbeListen)
 	if err := errors.Join(errMain, errProbes); err != nil {
 		closeAll(main)
 		closeAll(probes)
+		_ = st.close() // nothing was changed
 		return nil, err
 	}
-	st := newMemory(limits{c.MaxSensors, c.MaxRowsPerSensor, c.MaxRows, c.ForgetAfter}, time.Now)
 	r := &running{
 		service:   newService(c, version, logger, st, time.Now),
 		listeners: append(main, probes...),

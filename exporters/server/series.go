@@ -201,7 +201,7 @@ func (s *state) prune(sensor *sensor) {
 // bury bounds the series of a sensor. Those that only the base still holds end,
 // then the sums of interfaces that are gone: names are given up, sums are kept.
 func (s *state) bury(sensor *sensor) {
-	limit := 2 * s.limits.rowsPerSensor
+	limit := 2 * s.room.log
 	if sensor.series > limit {
 		s.end(sensor, func(series *series) bool { return series.sum == nil })
 	}

@@ -89,11 +89,12 @@ const (
 	unknownLog
 	conflict
 	invalid
+	unavailable
 	numOutcomes
 )
 
 func (o outcome) String() string {
-	return [numOutcomes]string{"applied", "duplicate", "out_of_sequence", "unknown_log", "conflict", "invalid"}[o]
+	return [numOutcomes]string{"applied", "duplicate", "out_of_sequence", "unknown_log", "conflict", "invalid", "unavailable"}[o]
 }
 
 // ingestCounts is indexed by item (0 window, 1 snapshot) and outcome.
@@ -156,6 +157,8 @@ func outcomeOf(held ack, err error) (o outcome, known bool) {
 		return unknownLog, true
 	case codeConflict:
 		return conflict, true
+	case codeUnavailable:
+		return unavailable, true
 	}
 	return invalid, true
 }

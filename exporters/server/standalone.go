@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, version string, stdout, stderr io.W
 
 // serveFile reads the configuration and serves until ctx ends.
 func serveFile(ctx context.Context, o *options, version string, stdout, stderr io.Writer) int {
-	c := DefaultConfig()
+	c := standaloneConfig()
 	file, diags := plugins.LoadStandalone(o.config, "server", c)
 	if !diags.HasErrors() {
 		diags = append(diags, file.Explain(c.check(file.BaseDir))...)
@@ -133,9 +133,16 @@ func serveFile(ctx context.Context, o *options, version string, stdout, stderr i
 	return code
 }
 
+// standaloneConfig has the defaults of a server alone: nobody else has what it is sent.
+func standaloneConfig() *Config {
+	c := DefaultConfig()
+	c.Storage.Type = "disk"
+	return c
+}
+
 // loadAgain reads the configuration for a reload. Mistakes are shown as at the start.
 func loadAgain(path string, stderr io.Writer) (*Config, error) {
-	c := DefaultConfig()
+	c := standaloneConfig()
 	file, diags := plugins.LoadStandalone(path, "server", c)
 	if !diags.HasErrors() {
 		diags = append(diags, file.Explain(c.check(file.BaseDir))...)

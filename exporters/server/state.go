@@ -34,7 +34,16 @@ type state struct {
 	now     func() time.Time
 	sensors []*sensor // sorted by id
 	rows    int       // of all sensors
-	scratch []byte    // of writers
+	room    room      // of the change at hand
+	// listening is since when sensors can be heard; zero: for ever.
+	listening time.Time
+	scratch   []byte // of writers
+}
+
+// room is how many rows a sensor may have; what is beyond adds to rows (other).
+type room struct {
+	log    int // in one log
+	sensor int // in all its logs: what other sensors leave of the bound for all
 }
 
 // sensor is everything that is exported under one label host.
@@ -43,6 +52,9 @@ type sensor struct {
 	logs   []*log // the newest last
 	groups [numGroups]group
 	series int               // in all groups and items
+	rows   int               // in all logs
+	steps  uint64            // changes so far
+	sums   sums              // of everything that was added
 	items  map[string]*group // the view `sensor`, by item
 	seen   time.Time
 	about  []byte // what it said of itself in its last heartbeat
@@ -58,8 +70,9 @@ type log struct {
 	rows        map[string]*row   // by rows.AppendKey
 	parts       map[*series]*part // what this log adds to each series
 	end         uint64            // of the newest window, packet time
-	seen        time.Time
-	folded      bool // rows of earlier windows are no longer told apart
+	step        uint64            // sensor.steps when it was last changed
+	sums        sums              // of everything that was added
+	folded      bool              // rows of earlier windows are no longer told apart
 	conflicting bool
 }
 
@@ -84,27 +97,24 @@ func newState(l limits, now func() time.Time) state {
 
 // find returns nil for what is not known.
 func (s *state) find(id string, logID []byte) (*sensor, *log) {
-	i, known := slices.BinarySearchFunc(s.sensors, id, (*sensor).compare)
-	if !known {
+	sensor := s.sensor(id)
+	if sensor == nil {
 		return nil, nil
 	}
-	for _, l := range s.sensors[i].logs {
+	for _, l := range sensor.logs {
 		if l.id == string(logID) {
-			return s.sensors[i], l
+			return sensor, l
 		}
 	}
-	return s.sensors[i], nil
+	return sensor, nil
 }
 
 func (s *sensor) compare(id string) int { return cmp.Compare(s.id, id) }
 
 // open begins a log that is not known yet.
-func (s *state) open(id string, logID []byte) (*sensor, *log, error) {
+func (s *state) open(id string, logID []byte) (*sensor, *log) {
 	i, known := slices.BinarySearchFunc(s.sensors, id, (*sensor).compare)
 	if !known {
-		if len(s.sensors) >= s.limits.sensors {
-			return nil, nil, refuse(codeConflict, "there is no room for sensor %s: max_sensors is %d", id, s.limits.sensors)
-		}
 		s.sensors = slices.Insert(s.sensors, i, newSensor(strings.Clone(id)))
 	}
 	sensor := s.sensors[i]
@@ -115,16 +125,16 @@ func (s *state) open(id string, logID []byte) (*sensor, *log, error) {
 	sensor.endGauges() // those of the log before are of a process that has ended
 	sensor.logs = append(sensor.logs, l)
 	s.foldOld(sensor)
-	return sensor, l, nil
+	return sensor, l
 }
 
-// foldOld folds the logs that were silent longest, all but liveLogs, and forgets
-// all but keptLogs. The newest has not been heard of yet, and stays.
+// foldOld folds the logs that did not change for longest, all but liveLogs, and
+// forgets all but keptLogs. The newest has not been heard of yet, and stays.
 func (s *state) foldOld(sensor *sensor) {
 	old := slices.Clone(sensor.logs[:len(sensor.logs)-1])
-	slices.SortFunc(old, func(a, b *log) int { return a.seen.Compare(b.seen) })
+	slices.SortFunc(old, func(a, b *log) int { return cmp.Compare(a.step, b.step) })
 	for i := range max(0, len(old)-liveLogs+1) {
-		s.fold(old[i])
+		s.fold(sensor, old[i])
 	}
 	if len(sensor.logs) > keptLogs {
 		sensor.logs = slices.DeleteFunc(sensor.logs, func(l *log) bool { return l == old[0] })
@@ -133,8 +143,8 @@ func (s *state) foldOld(sensor *sensor) {
 
 // fold makes what a log added part of its sensor's base: the series keep it, but
 // which of it came from this log is forgotten.
-func (s *state) fold(l *log) {
-	s.rows -= len(l.rows)
+func (s *state) fold(sensor *sensor, l *log) {
+	s.count(sensor, -len(l.rows))
 	for series, p := range l.parts {
 		series.rows -= p.rows
 	}
@@ -143,9 +153,17 @@ func (s *state) fold(l *log) {
 	l.folded = true
 }
 
+// count notes that a sensor has n rows more.
+func (s *state) count(sensor *sensor, n int) {
+	sensor.rows += n
+	s.rows += n
+}
+
 // empty takes out of the series what a log added to them.
-func (s *state) empty(l *log) {
-	s.rows -= len(l.rows)
+func (s *state) empty(sensor *sensor, l *log) {
+	s.count(sensor, -len(l.rows))
+	sensor.sums.subtract(&l.sums)
+	l.sums = sums{}
 	for series, p := range l.parts {
 		series.rows -= p.rows
 		series.counts.subtract(&p.counts)
@@ -155,50 +173,64 @@ func (s *state) empty(l *log) {
 	clear(l.bytes)
 }
 
+// sensor returns nil for one that is not known.
+func (s *state) sensor(id string) *sensor {
+	if i, known := slices.BinarySearchFunc(s.sensors, id, (*sensor).compare); known {
+		return s.sensors[i]
+	}
+	return nil
+}
+
+// adopt takes in a sensor that was decoded, in place of the one held.
+func (s *state) adopt(one *sensor) {
+	s.remove(one.id)
+	i, _ := slices.BinarySearchFunc(s.sensors, one.id, (*sensor).compare)
+	s.sensors = slices.Insert(s.sensors, i, one)
+	s.rows += one.rows
+}
+
 // remove is store.remove.
 func (s *state) remove(id string) (known bool) {
 	i, known := slices.BinarySearchFunc(s.sensors, id, (*sensor).compare)
 	if known {
-		s.free(s.sensors[i])
+		s.rows -= s.sensors[i].rows
 		s.sensors = slices.Delete(s.sensors, i, i+1)
 	}
 	return known
 }
 
-// free gives back the rows of a sensor that is forgotten.
-func (s *state) free(sensor *sensor) {
-	for _, l := range sensor.logs {
-		s.rows -= len(l.rows)
-	}
-}
-
 // heartbeat is store.heartbeat.
 func (s *state) heartbeat(id string, about []byte) (known bool) {
-	i, known := slices.BinarySearchFunc(s.sensors, id, (*sensor).compare)
-	if known {
-		s.sensors[i].seen = s.now()
-		if about != nil {
-			s.sensors[i].about = slices.Clone(about)
-		}
+	sensor := s.sensor(id)
+	if sensor == nil {
+		return false
 	}
-	return known
+	sensor.seen = s.now()
+	if about != nil {
+		sensor.about = slices.Clone(about)
+	}
+	return true
 }
 
-// sweep is store.sweep.
-func (s *state) sweep() (forgotten []string) {
-	if s.limits.forgetAfter == 0 {
-		return nil
-	}
-	limit := s.now().Add(-s.limits.forgetAfter)
-	s.sensors = slices.DeleteFunc(s.sensors, func(sensor *sensor) bool {
-		if !sensor.seen.Before(limit) {
-			return false
+// grace is how long after its start a server forgets nobody: while it was away no
+// sensor could be heard.
+const grace = 10 * time.Minute
+
+// isSilent tells whether a sensor was not heard of for so long that it is to be
+// forgotten.
+func (s *state) isSilent(sensor *sensor) bool {
+	now := s.now()
+	return s.limits.forgetAfter > 0 && sensor.seen.Before(now.Add(-s.limits.forgetAfter)) && s.listening.Before(now.Add(-grace))
+}
+
+// silent lists the sensors that are to be forgotten.
+func (s *state) silent() (ids []string) {
+	for _, sensor := range s.sensors {
+		if s.isSilent(sensor) {
+			ids = append(ids, sensor.id)
 		}
-		s.free(sensor)
-		forgotten = append(forgotten, sensor.id)
-		return true
-	})
-	return forgotten
+	}
+	return ids
 }
 
 // addAll applies the rows of a window or snapshot. Rows end after all were
@@ -247,7 +279,7 @@ func (s *state) at(sensor *sensor, l *log, k *netmonpb.Key) (r *row, own bool) {
 		return r, true
 	}
 	own = true
-	if excess := max(len(l.rows)-s.limits.rowsPerSensor, s.rows-s.limits.rows); excess >= 0 {
+	if excess := max(len(l.rows)-s.room.log, sensor.rows-s.room.sensor); excess >= 0 {
 		k, own = otherKey(k, excess >= spareRows)
 		s.scratch = rows.AppendKey(s.scratch[:0], k)
 		if r := l.rows[string(s.scratch)]; r != nil {
@@ -262,7 +294,7 @@ func (s *state) at(sensor *sensor, l *log, k *netmonpb.Key) (r *row, own bool) {
 		r.parts[i].series.rows++
 	}
 	l.rows[r.key] = r
-	s.rows++
+	s.count(sensor, 1)
 	return r, own
 }
 
@@ -286,7 +318,7 @@ func (s *state) retire(sensor *sensor, l *log, r *row) {
 		return // ended twice in one window
 	}
 	delete(l.rows, r.key)
-	s.rows--
+	s.count(sensor, -1)
 	for _, p := range r.parts {
 		if p == nil {
 			break

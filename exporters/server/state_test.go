@@ -265,31 +265,38 @@ func TestRemoveAndHeartbeat(t *testing.T) {
 // what the accepted windows say, and no counter that stays goes down.
 func TestRandomHistories(t *testing.T) {
 	for seed := range uint64(12) {
-		rng := rand.New(rand.NewPCG(seed, 0))
 		s := testService(t, func(c *Config) { c.MaxRowsPerSensor = 100 })
-		var logs []*modelLog
-		for step := range 300 {
-			var l *modelLog
-			if len(logs) == 0 || rng.IntN(60) == 0 && len(logs) < 20 {
-				l = &modelLog{sensor: fmt.Sprint("h", rng.IntN(2)), id: binaryID(seed, len(logs))}
-				logs = append(logs, l)
-			} else {
-				l = logs[max(0, len(logs)-1-rng.IntN(3))]
+		randomHistory(t, seed, 300, func(*rand.Rand) *service { return s })
+	}
+}
+
+// randomHistory lets sensors talk to the servers that next returns.
+func randomHistory(t *testing.T, seed uint64, steps int, next func(*rand.Rand) *service) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 0))
+	var logs []*modelLog
+	for step := range steps {
+		s := next(rng)
+		var l *modelLog
+		if len(logs) == 0 || rng.IntN(60) == 0 && len(logs) < 20 {
+			l = &modelLog{sensor: fmt.Sprint("h", rng.IntN(2)), id: binaryID(seed, len(logs))}
+			logs = append(logs, l)
+		} else {
+			l = logs[max(0, len(logs)-1-rng.IntN(3))]
+		}
+		l.step(t, s, rng)
+		var want uint64
+		for _, l := range logs {
+			want += l.held.BytesSent
+		}
+		for _, family := range []string{"network_domain_bytes_sent_total", "network_bytes_sent_total"} {
+			if got := sum(t, s, family); got != want {
+				t.Fatalf("seed %d, step %d: %s sums to %d, want %d", seed, step, family, got, want)
 			}
-			l.step(t, s, rng)
-			var want uint64
-			for _, l := range logs {
-				want += l.held.BytesSent
-			}
-			for _, family := range []string{"network_domain_bytes_sent_total", "network_bytes_sent_total"} {
-				if got := sum(t, s, family); got != want {
-					t.Fatalf("seed %d, step %d: %s sums to %d, want %d", seed, step, family, got, want)
-				}
-			}
-			for _, sensor := range s.summary().sensors {
-				if sensor.imbalance != 0 {
-					t.Fatalf("seed %d, step %d: imbalance of %d", seed, step, sensor.imbalance)
-				}
+		}
+		for _, sensor := range s.summary().sensors {
+			if sensor.imbalance != 0 {
+				t.Fatalf("seed %d, step %d: imbalance of %d", seed, step, sensor.imbalance)
 			}
 		}
 	}
