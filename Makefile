@@ -7,7 +7,12 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-BUILD := go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/
+BUILD := go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o
+# The sensor has C in it, and runs on every Linux all the same: it is linked
+# statically, and looks up users and names without libc.
+STATIC := go build -trimpath -buildvcs=false -tags osusergo,netgo -ldflags '-s -w -X main.version=$(VERSION) -linkmode external -extldflags "-static"' -o
+DOCKER ?= docker
+IMAGE ?= netmon
 CONFIG ?= netmon.hcl
 FUZZTIME ?= 10m
 CACHE := $(CURDIR)/.cache
@@ -25,8 +30,8 @@ help: ## this list
 .PHONY: build
 build: compiler ## the sensor and its exporters, in bin/
 	@mkdir -p bin
-	CGO_ENABLED=1 $(BUILD) ./sensor/cmd/netmon-sensor
-	CGO_ENABLED=0 $(BUILD) ./exporters/server/cmd/netmon-exporter-server ./exporters/push/cmd/netmon-exporter-push
+	CGO_ENABLED=1 $(STATIC) bin/ ./sensor/cmd/netmon-sensor
+	CGO_ENABLED=0 $(BUILD) bin/ ./exporters/server/cmd/netmon-exporter-server ./exporters/push/cmd/netmon-exporter-push
 
 .PHONY: run
 run: build ## build, then watch this machine by CONFIG=netmon.hcl (asks sudo for root)
@@ -92,13 +97,59 @@ proto: ## check the wire contract and generate its Go code (installs buf from np
 	@buf=$$(echo $(BUF)/node_modules/@bufbuild/buf-linux-*/bin/buf); export PATH=$(CACHE)/bin:$$PATH; \
 		cd proto; set -x; "$$buf" lint; "$$buf" generate; gofmt -w netmonpb
 
+.PHONY: image
+image: image-root ## a container image from bin/, without a registry: IMAGE=netmon, DOCKER=docker or podman
+	@sed -e '1,/^FROM golang/d' -e '/^FROM scratch/,$$!d' -e 's/--from=build //; s,/src/bin/image/,/,' deploy/Dockerfile >bin/image.Dockerfile
+	$(DOCKER) build -q -t $(IMAGE) -f bin/image.Dockerfile bin/image
+
+# What the image holds.
+.PHONY: image-root
+image-root: build
+	@rm -rf bin/image
+	@mkdir -p bin/image/etc/netmon bin/image/etc/ssl/certs bin/image/var/lib/netmon bin/image/var/lib/netmon-server
+	@install -d -m 1777 bin/image/tmp
+	@CGO_ENABLED=0 $(BUILD) bin/image/ ./deploy/cmd/netmon
+	@cp bin/netmon-sensor bin/netmon-exporter-server bin/netmon-exporter-push bin/image/
+	@cp deploy/image/*.hcl bin/image/etc/netmon/
+	@cp deploy/image/passwd deploy/image/group bin/image/etc/
+	@cp /etc/ssl/certs/ca-certificates.crt bin/image/etc/ssl/certs/
+	@chmod -R go-w bin/image/netmon* bin/image/etc bin/image/var
+
+# A version that every packager takes: 1.2.3 for the tag v1.2.3, else below any.
+PACKAGE_VERSION ?= $(or $(patsubst v%,%,$(filter v%,$(VERSION))),0.0.0-dev+$(VERSION))
+
+.PHONY: packages
+packages: package-root nfpm ## deb, rpm and apk in bin/, by nfpm
+	@for format in deb rpm apk; do GOARCH=$$(go env GOARCH) PACKAGE_VERSION='$(PACKAGE_VERSION)' $(CACHE)/bin/nfpm package -f deploy/packages/nfpm.yaml -p $$format -t bin/; done
+
+.PHONY: nfpm
+nfpm:
+	@mkdir -p $(CACHE)/bin
+	@go -C deploy/tools build -o $(CACHE)/bin/ github.com/goreleaser/nfpm/v2/cmd/nfpm
+
+# What the packages hold. Man pages and completions are packed where there are any.
+.PHONY: package-root
+package-root: build
+	@rm -rf bin/package
+	@install -D -t bin/package/usr/bin bin/netmon-sensor
+	@install -D -t bin/package/usr/lib/netmon/plugins bin/netmon-exporter-server bin/netmon-exporter-push
+	@install -D -m 644 -t bin/package/usr/lib/systemd/system deploy/systemd/*.service
+	@install -D -m 644 deploy/packages/sysusers.conf bin/package/usr/lib/sysusers.d/netmon.conf
+	@install -D -m 644 LICENSE bin/package/usr/share/doc/netmon/copyright
+	@install -D -m 644 -t bin/package/usr/share/doc/netmon README.md
+	@install -D -m 644 -t bin/package/usr/share/doc/netmon/examples deploy/systemd/*.conf
+	@for page in bin/man/*.[1-9]; do if [ -e "$$page" ]; then install -D -m 644 -t "bin/package/usr/share/man/man$${page##*.}" "$$page"; fi; done
+	@for shell in bash:bash-completion/completions zsh:zsh/site-functions fish:fish/vendor_completions.d; do \
+		for file in bin/completions/$${shell%%:*}/*; do if [ -e "$$file" ]; then install -D -m 644 -t "bin/package/usr/share/$${shell#*:}" "$$file"; fi; done; \
+	done
+
 .PHONY: clean
 clean: ## remove what was made
 	rm -rf bin .cache
 
-# afpacket is the one library that needs a C compiler, and the headers of libc
-# and Linux.
+# afpacket is the one library that needs a C compiler, libc to link with, and the
+# headers of Linux.
 .PHONY: compiler
 compiler:
 	@command -v go >/dev/null || { echo "netmon is built with Go 1.26: https://go.dev/dl"; exit 1; }
-	@printf '#include <stdlib.h>\n#include <linux/if_packet.h>\n' | $$(go env CC) -x c -fsyntax-only - 2>/dev/null || .ci/packages gcc libc6-dev linux-libc-dev
+	@printf '#include <stdlib.h>\n#include <linux/if_packet.h>\nint main(void) { return 0; }\n' | $$(go env CC) -static -x c -o /dev/null - 2>/dev/null || .ci/packages gcc libc6-dev linux-libc-dev
