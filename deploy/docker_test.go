@@ -161,7 +161,7 @@ func TestImage(t *testing.T) {
 	}
 
 	e.run("run", "-d", "--name", "server", "--health-interval", "1s", "-p", "127.0.0.1:8080:8080", "-e", "COMPONENT=server", "netmon")
-	e.run("run", "-d", "--name", "sensor", "--health-interval", "1s", "--cap-drop", "ALL", "--cap-add", "NET_RAW", "--network", "host", "--read-only", "--tmpfs", "/tmp",
+	e.run("run", "-d", "--name", "sensor", "--health-interval", "1s", "--cap-drop", "ALL", "--cap-add", "NET_RAW", "--network", "host", "--read-only", "--tmpfs", "/tmp", "--tmpfs", "/var/lib/netmon",
 		"-e", "COMPONENT=agent", "-e", "SERVER_URL=http://127.0.0.1:8080/api/v1/metrics", "-e", "NETWORK_INTERFACE=lo",
 		"-e", "IGNORE_LOCALHOST=false", "-e", "REPORT_INTERVAL=1s", "-e", "HOSTNAME=web-1", "-e", "RETRY_COUNT=3", "netmon")
 	e.healthy("server")

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
@@ -165,8 +166,10 @@ func (s *Sensor) Run(ctx context.Context) error {
 	}
 	s.status.ready()
 	context.AfterFunc(ctx, func() { time.AfterFunc(drainTimeout, killSinks) })
+	notify(s.logger, daemon.SdNotifyReady)
 
 	err := errors.Join(capturing.Wait(), <-joined)
+	notify(s.logger, daemon.SdNotifyStopping)
 	s.rings.Close() // the join asked it for counters until now
 	if err := s.log.Close(); err != nil {
 		s.logger.Error("the log is incomplete", "error", err)

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/netmon-sensor/netmon/plugins"
@@ -112,17 +113,21 @@ func serveFile(ctx context.Context, o *options, version string, stdout, stderr i
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 	logger.Info("netmon-exporter-server runs", "version", version, "addresses", r.addresses(), "storage", c.Storage.Type)
+	notify(logger, daemon.SdNotifyReady)
 	code, running := exitFine, true
 	for running {
 		select {
 		case <-hangup:
+			notify(logger, daemon.SdNotifyReloading)
 			_ = r.service.reread() // logged and counted
+			notify(logger, daemon.SdNotifyReady)
 		case <-ctx.Done():
 			running = false
 		case <-r.failed:
 			code, running = exitRuntime, false
 		}
 	}
+	notify(logger, daemon.SdNotifyStopping)
 	logger.Info("shutting down")
 	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
@@ -155,6 +160,14 @@ func loadAgain(path string, stderr io.Writer) (*Config, error) {
 		return nil, fmt.Errorf("%d mistakes, the first: %w", len(diags.Errs()), first)
 	}
 	return c, nil
+}
+
+// notify tells systemd how far the server is, where it waits to be told: a unit of
+// Type=notify.
+func notify(logger hclog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		logger.Warn("systemd was not told", "state", state, "error", err)
+	}
 }
 
 // newLogger makes the log that the file and the flags ask for.
