@@ -22,8 +22,8 @@ const (
 	serverListen = ":8081"          // PROBE_LISTEN
 )
 
-// health asks the role in args, or else the one that runs as process 1, at its
-// page /-/ready. An argument with a scheme is asked as it is.
+// health asks the role in args, or else the one that runs as process 1, at the page
+// that args name next, or else /-/ready. A URL instead of a role is asked as it is.
 func health(args []string) error {
 	role := os.Getenv("COMPONENT")
 	if cmdline, err := os.ReadFile("/proc/1/cmdline"); err == nil {
@@ -34,7 +34,11 @@ func health(args []string) error {
 	if len(args) > 0 {
 		role = args[0]
 	}
-	url, err := readyURL(role, os.Getenv)
+	page := "/-/ready"
+	if len(args) > 1 {
+		page = args[1]
+	}
+	url, err := pageURL(role, page, os.Getenv)
 	if err != nil {
 		return err
 	}
@@ -67,7 +71,7 @@ func programOf(cmdline []byte) string {
 	return ""
 }
 
-func readyURL(role string, getenv func(string) string) (string, error) {
+func pageURL(role, page string, getenv func(string) string) (string, error) {
 	var listen string
 	switch role {
 	case "sensor", "agent", "agent-ebpf", sensorProgram:
@@ -91,5 +95,5 @@ func readyURL(role string, getenv func(string) string) (string, error) {
 	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/-/ready", nil
+	return "http://" + net.JoinHostPort(host, port) + page, nil
 }

@@ -28,7 +28,8 @@ const usage = `Usage: netmon ROLE [flags of the role's program]
 
   sensor, agent   netmon-sensor; needs --network host and --cap-add NET_RAW
   server          netmon-exporter-server
-  health          ask the role that runs here whether it is ready
+  health [ROLE [PAGE]]
+                  ask the role that runs here for its page /-/ready, or for PAGE
   version         the versions of both
 
 Without ROLE the variable COMPONENT names it.

@@ -57,7 +57,7 @@ func TestIdleVariablesAreTold(t *testing.T) {
 	}
 }
 
-func TestReadyURL(t *testing.T) {
+func TestPageURL(t *testing.T) {
 	for _, tt := range []struct{ role, variable, value, want string }{
 		{"sensor", "", "", "http://127.0.0.1:9854/-/ready"},
 		{"netmon-sensor", "STATUS_LISTEN", "[::1]:1", "http://[::1]:1/-/ready"},
@@ -66,7 +66,7 @@ func TestReadyURL(t *testing.T) {
 		{"http://192.0.2.1/-/healthy", "", "", "http://192.0.2.1/-/healthy"},
 		{"", "", "", ""},
 	} {
-		got, err := readyURL(tt.role, func(name string) string {
+		got, err := pageURL(tt.role, "/-/ready", func(name string) string {
 			if name == tt.variable {
 				return tt.value
 			}
