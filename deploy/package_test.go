@@ -208,6 +208,7 @@ func TestDeb(t *testing.T) {
 	needTools(t, "dpkg", "setpriv", "curl")
 	m := newMachine(t)
 	pack(t, m.shared, "deb", "1.0.0")
+	m.run("rm", "-rf", "/var/lib/netmon", "/var/lib/netmon-server") // of this machine's own sensor
 	m.run("dpkg", "-i", sharedInside+"/netmon.deb")
 	for _, path := range packed {
 		if !m.has(path) {
