@@ -65,7 +65,7 @@ fuzz: compiler ## every fuzz target for FUZZTIME=10m each
 	@for dir in $$(go list -f '{{.Dir}}' ./...); do \
 		for target in $$(cat $$dir/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do \
 			echo "$$target in $${dir#$(CURDIR)/}"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$dir; \
 		done; \
 	done
 
