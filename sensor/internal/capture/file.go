@@ -241,7 +241,7 @@ func load(path string) (*File, error) {
 	case st.IsDir():
 		err = errors.New("is a directory")
 	case !st.Mode().IsRegular():
-		f.data, err = readAll(h)
+		f.data, err = readAll(h, maxUnpacked)
 		if isGzip(f.data) {
 			f.data, f.packed, err = gunzip(bytes.NewReader(f.data))
 		}
@@ -269,7 +269,7 @@ func gunzip(in io.Reader) (out []byte, packed, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("gzip: %w", err)
 	}
-	out, err = readAll(z)
+	out, err = readAll(z, maxUnpacked)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return nil, nil, err
@@ -281,10 +281,11 @@ func gunzip(in io.Reader) (out []byte, packed, err error) {
 
 var errTooLarge = fmt.Errorf("more than %d GiB in memory; unpack it into a file first", maxUnpacked>>30)
 
-func readAll(r io.Reader) ([]byte, error) {
+// readAll reads to the end, at most limit bytes.
+func readAll(r io.Reader, limit int64) ([]byte, error) {
 	var b bytes.Buffer
-	n, err := b.ReadFrom(io.LimitReader(r, maxUnpacked+1))
-	if n > maxUnpacked {
+	n, err := b.ReadFrom(io.LimitReader(r, limit+1))
+	if n > limit {
 		return nil, errTooLarge
 	}
 	return b.Bytes(), err

@@ -573,3 +573,19 @@ func TestFileAllocates(t *testing.T) {
 		t.Errorf("%v allocations per block", n)
 	}
 }
+
+// What unpacks to more than the bound is refused, whatever its size is packed.
+func TestUnpackingIsBounded(t *testing.T) {
+	const limit = 1 << 20
+	for _, n := range []int{limit, limit + 1, 50 * limit} {
+		packed := pack(t, make([]byte, n))
+		z, err := gzip.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := readAll(z, limit)
+		if n > limit != errors.Is(err, errTooLarge) || n <= limit && len(data) != n {
+			t.Errorf("%d bytes of %d packed: %d read, %v", n, len(packed), len(data), err)
+		}
+	}
+}
