@@ -27,7 +27,7 @@ func (c *coverage) add(v *view.Set, end int64, i capture.Interface, counted capt
 	if c.name != i.Name { // the number was another's
 		*c = coverage{name: i.Name, began: c.shown, shown: c.shown}
 	}
-	c.was, c.now = c.now, reading{time.Now().UnixNano(), forward(counted, c.now.Counted)}
+	c.was, c.now = c.now, reading{time.Now().UnixNano(), counted.Most(c.now.Counted)} // a device may just be missing
 	if i.Present || c.now.Counted != c.was.Counted || c.shown != s {
 		v.Count("interface_packets_total", i.Name, 0, "received", c.now.RxPackets-c.was.RxPackets)
 		v.Count("interface_packets_total", i.Name, 0, "sent", c.now.TxPackets-c.was.TxPackets)
@@ -70,12 +70,4 @@ func (s seen) ratio(packets float64) float64 {
 		return float64(s.wire) / packets
 	}
 	return 1
-}
-
-// forward keeps counters from going back where a device is just missing.
-func forward(now, was capture.Counted) capture.Counted {
-	return capture.Counted{
-		RxPackets: max(now.RxPackets, was.RxPackets), TxPackets: max(now.TxPackets, was.TxPackets),
-		RxBytes: max(now.RxBytes, was.RxBytes), TxBytes: max(now.TxBytes, was.TxBytes),
-	}
 }

@@ -43,6 +43,12 @@ func (c Counted) plus(d Counted) Counted {
 	return Counted{c.RxPackets + d.RxPackets, c.TxPackets + d.TxPackets, c.RxBytes + d.RxBytes, c.TxBytes + d.TxBytes}
 }
 
+// Most returns the larger of each of two readings: where a counter went back, the
+// former one.
+func (c Counted) Most(d Counted) Counted {
+	return Counted{max(c.RxPackets, d.RxPackets), max(c.TxPackets, d.TxPackets), max(c.RxBytes, d.RxBytes), max(c.TxBytes, d.TxBytes)}
+}
+
 func countedBy(s *netlink.LinkStatistics) Counted {
 	if s == nil {
 		return Counted{}

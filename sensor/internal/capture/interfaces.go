@@ -88,11 +88,13 @@ type registry struct {
 	gone  []time.Time      // by number: since when it is not present; zero: it is
 	stray map[int32]leaver // by index of devices that are gone
 	left  map[int]Counted  // by index, the last words of devices that went since the latest update
+	shown map[int]Counted  // by index, what Stats last read; never changed
 }
 
 type leaver struct {
 	number uint16
 	since  time.Time
+	last   *Counted // what it is taken to have counted until its farewell comes; nil: it came
 }
 
 func newRegistry() *registry {
@@ -121,6 +123,7 @@ func (r *registry) update(ds []device, now time.Time) (t *table, changes []strin
 			is.base = d.counted
 		}
 		r.list[n] = is
+		delete(r.stray, int32(d.index))
 	}
 	for n := 1; n < len(r.list); n++ {
 		was := Interface{}
@@ -130,11 +133,14 @@ func (r *registry) update(ds []device, now time.Time) (t *table, changes []strin
 		is := r.list[n]
 		changes = append(changes, change(was, is)...)
 		if was.Present && (!is.Present || is.Index != was.Index) {
-			r.stray[int32(was.Index)] = leaver{uint16(n), now}
+			gone := leaver{number: uint16(n), since: now}
 			last, heard := r.left[was.Index]
+			// A veth has already forgotten what it received as it says goodbye.
+			last = last.Most(was.latest).Most(r.shown[was.Index])
 			if !heard {
-				last = was.latest
+				gone.last = &last
 			}
+			r.stray[int32(was.Index)] = gone
 			r.list[n].ended = was.counted(last)
 		}
 		switch {
@@ -146,6 +152,20 @@ func (r *registry) update(ds []device, now time.Time) (t *table, changes []strin
 	}
 	clear(r.left)
 	return r.table(now), changes
+}
+
+// farewell takes what a device says it has counted as it goes. The kernel may not
+// list it any more before we read this: what it counted meanwhile is added.
+func (r *registry) farewell(index int, counted Counted) {
+	l, late := r.stray[int32(index)]
+	if !late || l.last == nil {
+		r.left[index] = counted
+		return
+	}
+	i := &r.list[l.number]
+	i.ended = i.ended.plus(counted.since(*l.last))
+	l.last = nil
+	r.stray[int32(index)] = l
 }
 
 func change(was, is Interface) []string {

@@ -4,7 +4,9 @@ package capture
 
 import (
 	"fmt"
+	"net"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +14,143 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
+
+// processTime is the CPU time that this process has used.
+func processTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+func interfaceStats(r *Rings, number uint16) Counted {
+	for _, s := range r.Stats().Interfaces {
+		if s.Interface == number {
+			return s.Counted
+		}
+	}
+	return Counted{}
+}
+
+// Many devices come and go, in waves and under the same names: 500 ends with
+// NETMON_SLOW=1. The last of a wave is captured within a second of appearing, what
+// the names counted goes on, and nothing is left behind.
+func TestLiveManyDevices(t *testing.T) {
+	l := newLab(t)
+	devices := 40
+	if os.Getenv("NETMON_SLOW") == "1" {
+		devices = 250
+	}
+	r := l.open(Options{Interfaces: []string{"a*"}, Shards: 1, RingMemory: 2 << 20})
+	rd := l.read(r)
+	last := fmt.Sprintf("a%d", devices-1)
+	files, goroutines := descriptors(t), runtime.NumGoroutine()
+	var number uint16
+	var former Counted
+	const waves = 2
+	for wave := range waves {
+		for i := range devices {
+			attrs := netlink.NewLinkAttrs()
+			attrs.Name, attrs.HardwareAddr = fmt.Sprintf("a%d", i), net.HardwareAddr{2, 0, 0, 0, 0, 1}
+			l.do(l.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: fmt.Sprintf("b%d", i)}))
+		}
+		appeared := time.Now()
+		peer := fmt.Sprintf("b%d", devices-1)
+		l.up(last, peer)
+		send := l.sender(peer)
+		frame := udpFrame(1, "192.0.2.1", "192.0.2.2", 100, byte(10+wave), nil)
+		caught := func() bool {
+			send(frame)
+			rd.mu.Lock()
+			defer rd.mu.Unlock()
+			return slices.ContainsFunc(rd.all, marked(byte(10+wave)))
+		}
+		eventually(t, time.Second, "a packet of the last device", caught)
+		t.Logf("wave %d: captured after %v", wave, time.Since(appeared).Round(time.Millisecond))
+		g := rd.wait(1, marked(byte(10+wave)))[0]
+		if number == 0 {
+			number = g.Interface
+		}
+		if g.name != last || g.Interface != number {
+			t.Errorf("a packet of %q, number %d after %d", g.name, g.Interface, number)
+		}
+		eventually(t, time.Second, "all of them are captured", func() bool { return len(r.Names()) == devices })
+		before := interfaceStats(r, number)
+		if before.RxPackets <= former.RxPackets || before.TxPackets != former.TxPackets {
+			t.Errorf("counted %+v after %+v", before, former)
+		}
+		want := before
+		want.TxPackets, want.TxBytes = before.TxPackets+1, before.TxBytes+uint64(len(frame))
+		l.sender(last)(frame)
+		for i := range devices { // the one that counted goes first, into the middle of the others
+			l.do(l.LinkDel(l.link(fmt.Sprintf("a%d", devices-1-i))))
+		}
+		eventually(t, time.Second, "none is captured", func() bool { return len(r.Names()) == 0 })
+		eventually(t, time.Second, "all was counted", func() bool { former = interfaceStats(r, number); return former == want })
+	}
+	if n := len(r.Interfaces()); n != devices+1 {
+		t.Errorf("%d numbers for %d names", n, devices)
+	}
+	if after := descriptors(t); after > files+2*waves { // the senders end with the test
+		t.Errorf("%d descriptors before, %d after", files, after)
+	}
+	if after := runtime.NumGoroutine(); after > goroutines {
+		t.Errorf("%d goroutines before, %d after", goroutines, after)
+	}
+	used, begin := processTime(t), time.Now()
+	eventually(t, 5*time.Second, "a second passes", func() bool { return time.Since(begin) > time.Second })
+	if used = processTime(t) - used; used > 200*time.Millisecond {
+		t.Errorf("%v of CPU time in a second of rest", used)
+	}
+}
+
+// What a device counted last is told after the kernel stopped listing it.
+func TestFarewell(t *testing.T) {
+	const index = 7
+	eth := func(rx uint64) device { return device{index: index, name: "eth0", counted: Counted{RxPackets: rx}} }
+	for name, c := range map[string]struct {
+		steps func(r *registry, update func(...device))
+		want  uint64
+	}{
+		"before the look": {func(r *registry, update func(...device)) {
+			r.farewell(index, Counted{RxPackets: 15})
+			update()
+		}, 5},
+		"after it, once": {func(r *registry, update func(...device)) {
+			update()
+			r.farewell(index, Counted{RxPackets: 15})
+			r.farewell(index, Counted{RxPackets: 99})
+			update()
+		}, 5},
+		"never": {func(r *registry, update func(...device)) { update() }, 2},
+		"come back with its number": {func(r *registry, update func(...device)) {
+			update()
+			update(eth(20))
+			r.farewell(index, Counted{RxPackets: 21})
+			update()
+		}, 2 + 1},
+	} {
+		r := newRegistry()
+		update := func(ds ...device) { r.update(ds, time.Now()) }
+		update(eth(10))
+		update(eth(12))
+		c.steps(r, update)
+		if got := r.list[1].ended.RxPackets; got != c.want || r.list[1].Present {
+			t.Errorf("%s: %d packets, want %d", name, got, c.want)
+		}
+	}
+}
 
 // A device that is moved to another namespace is gone, and what it counted stays.
 // One that comes from there is captured.

@@ -29,7 +29,8 @@ type ShardStats struct {
 
 // InterfaceStats are what the devices of an interface themselves counted while
 // they were captured. A device that is just going may be missing from it for a
-// moment.
+// moment. What Stats said once is never taken back; of a veth that goes, it does not
+// learn what the veth received since.
 type InterfaceStats struct {
 	Interface uint16 // as in Packet
 	Counted
@@ -59,6 +60,7 @@ func (r *Rings) Stats() Stats {
 	for _, d := range all {
 		now[d.index] = d.counted
 	}
+	r.watcher.shown.Store(&now)
 	for n, i := range r.watcher.table.Load().list {
 		c, there := now[i.Index]
 		switch {

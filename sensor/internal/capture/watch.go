@@ -28,6 +28,10 @@ const (
 
 	// look is how often the state is asked for without an event.
 	look = time.Minute
+
+	// backlog is how many bytes of events may wait: some thousand, for a host whose
+	// containers all end at once.
+	backlog = 4 << 20
 )
 
 // watcher keeps the table of interfaces and the local addresses up to date.
@@ -46,6 +50,7 @@ type watcher struct {
 
 	table atomic.Pointer[table]
 	local atomic.Pointer[LocalSet]
+	shown atomic.Pointer[map[int]Counted] // what Stats last read, by index
 
 	started bool
 	stop    sync.Once
@@ -59,6 +64,9 @@ func newWatcher(s selection, say func(string)) (*watcher, error) {
 	var err error
 	if w.events, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR); err != nil {
 		return nil, fmt.Errorf("listen to interface events: %w", err)
+	}
+	if w.events.SetReceiveBufferSize(backlog, true) != nil { // that takes CAP_NET_ADMIN
+		_ = w.events.SetReceiveBufferSize(backlog, false) // as far as the host allows; lost events are made up for
 	}
 	if w.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		w.events.Close()
@@ -132,7 +140,7 @@ func (w *watcher) departed(messages []syscall.NetlinkMessage) {
 		}
 		// A port that leaves its bridge says goodbye, too, without counters.
 		if l, err := netlink.LinkDeserialize(nil, m.Data); err == nil && l.Attrs().Statistics != nil {
-			w.registry.left[l.Attrs().Index] = countedBy(l.Attrs().Statistics)
+			w.registry.farewell(l.Attrs().Index, countedBy(l.Attrs().Statistics))
 		}
 	}
 }
@@ -157,6 +165,9 @@ func (w *watcher) take(all []device) {
 	old := w.table.Load()
 	for _, d := range all { // what is renamed or not selected any more has not gone
 		w.registry.left[d.index] = d.counted
+	}
+	if shown := w.shown.Load(); shown != nil {
+		w.registry.shown = *shown
 	}
 	t, changes := w.registry.update(w.selection.of(w.handle, all), time.Now())
 	w.local.Store(newLocalSet(all))
