@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/netmon-sensor/netmon/sensor"
 )
@@ -19,6 +22,7 @@ type subcommand struct {
 func commands() []subcommand {
 	return []subcommand{
 		{"fmt", "[-check] FILE...", "lay out configuration files; - is standard input", runFormat},
+		{"plugin", "list | docs TYPE | init TYPE", "show the exporters that are installed, the options of one, or begin a new one in ./netmon-exporter-TYPE", runPlugin},
 		{"import-yaml", "FILE", "convert agent.yaml or server.yaml of go-net-monitoring", runImport},
 	}
 }
@@ -71,4 +75,26 @@ func runImport(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	return exitCode(stderr, sensor.ImportYAML(set.Arg(0), stdout, stderr))
+}
+
+func runPlugin(args []string, stdout, stderr io.Writer) int {
+	set := flag.NewFlagSet("plugin", flag.ContinueOnError)
+	c := sensor.PluginCommand{Version: version, Out: stdout}
+	set.StringVar(&c.Config, "config", "", "configuration `file`, whose plugins { directory } counts")
+	command := named([]string{"plugin"})
+	if code, ok := command.parse(set, args, stderr, 1, 2); !ok {
+		return code
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	switch what, name := set.Arg(0), set.Arg(1); {
+	case what == "list" && name == "":
+		return exitCode(stderr, c.List(ctx))
+	case what == "docs" && name != "":
+		return exitCode(stderr, c.Docs(ctx, name))
+	case what == "init" && name != "":
+		return exitCode(stderr, c.Init(name, "netmon-exporter-"+name))
+	}
+	set.Usage()
+	return exitUsage
 }

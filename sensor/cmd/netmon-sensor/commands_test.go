@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -77,5 +79,59 @@ func TestFormat(t *testing.T) {
 	}
 	if code := run([]string{"fmt", "-check", filepath.Join(root, "netmon.hcl"), filepath.Join(root, "examples/server.hcl")}, &stdout, &stderr); code != exitFine {
 		t.Errorf("exit code %d for the files of this repository: %s", code, stderr.String())
+	}
+}
+
+// TestPluginCommand lists the exporters beside the sensor, shows the options of
+// each as a configuration, and begins a new one.
+func TestPluginCommand(t *testing.T) {
+	t.Parallel()
+	dir := tempDir(t)
+	config := filepath.Join(dir, "netmon.hcl")
+	text := fmt.Sprintf("plugins {\n  directory = %q\n}\n", filepath.Dir(bin(t, thirdParty)))
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(args ...string) (int, string, string) {
+		return call(t, exec.Command(bin(t, sensorProgram), append([]string{"plugin", "-config", config}, args...)...))
+	}
+	code, list, stderr := ask("list")
+	if code != exitFine {
+		t.Fatalf("list: exit code %d: %s", code, stderr)
+	}
+	if err := containsAll(list, "push ", "server ", "stdout ", thirdParty, "Prints the traffic of each domain."); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"push", "server", "stdout"} {
+		code, docs, stderr := ask("docs", name)
+		if code != exitFine || !strings.Contains(docs, "exporter "+strconv.Quote(name)+" {") {
+			t.Errorf("docs %s: exit code %d: %s%s", name, code, docs, stderr)
+		}
+	}
+	if code, _, stderr := ask("docs", "nobody"); code != exitUsage || !strings.Contains(stderr, "no program netmon-exporter-nobody") {
+		t.Errorf("docs of nobody: exit code %d: %s", code, stderr)
+	}
+	if code, _, _ := ask("remove", "push"); code != exitUsage {
+		t.Errorf("an unknown word: exit code %d", code)
+	}
+	// A new one, built in this module: elsewhere it asks for a release of it.
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	init := exec.Command(bin(t, sensorProgram), "plugin", "init", "my-own")
+	init.Dir = dir
+	if code, out, stderr := call(t, init); code != exitFine || !strings.Contains(out, "go build") {
+		t.Fatalf("init: exit code %d: %s%s", code, out, stderr)
+	}
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "netmon-exporter-my-own", "program"), filepath.Join(dir, "netmon-exporter-my-own", "main.go"))
+	build.Dir = root
+	if code, _, stderr := call(t, build); code != 0 {
+		t.Errorf("what init wrote does not build: %s", stderr)
+	}
+	again := exec.Command(bin(t, sensorProgram), "plugin", "init", "my-own")
+	again.Dir = dir
+	if code, _, _ := call(t, again); code != exitUsage {
+		t.Errorf("init over something: exit code %d", code)
 	}
 }

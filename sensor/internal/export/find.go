@@ -27,7 +27,7 @@ func Find(exporterType, command string, dirs []string) (string, error) {
 	if exporterType == "" || strings.ContainsAny(exporterType, "/\x00") {
 		return "", fmt.Errorf("exporter type %q is no part of a file name", exporterType)
 	}
-	program := "netmon-exporter-" + exporterType
+	program := prefix + exporterType
 	for _, dir := range dirs {
 		path := filepath.Join(dir, program)
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
