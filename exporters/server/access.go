@@ -131,21 +131,23 @@ func (g *guard) allow(who *caller, what access) error {
 	}
 	ok := false
 	switch {
+	case who.anonymous() && g.closed:
+		return refuse(codeUnauthenticated, "this takes a login: a client certificate, a bearer token, or a user and password")
 	case who.token != nil:
 		ok = slices.Contains(who.token.Allow, string(what))
 	case what == forWrite:
 		ok = who.in(g.Writers)
 	case who.anonymous():
-		if !g.closed {
-			return nil
-		}
-		return refuse(codeUnauthenticated, "this takes a login: a client certificate, a bearer token, or a user and password")
+		return nil
 	case what == forRead:
 		ok = len(g.Readers) == 0 || who.in(g.Readers)
 	case what == forPush:
 		ok = len(who.names) > 0 || len(g.Pushers) == 0 || who.in(g.Pushers)
 	}
-	if !ok {
+	switch {
+	case !ok && who.anonymous():
+		return refuse(codeForbidden, "nobody may %s here: auth has no writers and no token for it", what)
+	case !ok:
 		return refuse(codeForbidden, "%s may not %s here", who, what)
 	}
 	return nil

@@ -27,7 +27,7 @@ func tool(t testing.TB, name string) string {
 		if os.Getenv("NETMON_REQUIRE_NET") == "1" {
 			t.Fatalf("%s is missing, and NETMON_REQUIRE_NET=1", name)
 		}
-		t.Skipf("%s is missing (Debian: apt install prometheus redis-server)", name)
+		t.Skipf("%s is missing (Debian: apt install curl prometheus redis-server)", name)
 	}
 	return path
 }

@@ -206,8 +206,12 @@ func (s *service) sweep(ctx context.Context, every time.Duration) {
 	}
 }
 
-// known tells whether the store holds a sensor.
+// known tells whether the store holds a sensor. The store is asked only about those
+// that nothing was taken of yet: Redis asks its server for every read.
 func (s *service) known(id string) (known bool) {
+	if _, known = s.pushed.of(id); known {
+		return true
+	}
 	s.store.read(func(st *state) {
 		_, known = slices.BinarySearchFunc(st.sensors, id, (*sensor).compare)
 	})

@@ -220,11 +220,13 @@ type side struct {
 	direction netmonpb.Direction
 }
 
-// sides are the interfaces and directions in which a sensor saw anything.
+// sides are the interfaces on which a sensor saw names, in every direction.
 func (s *sensor) sides() []side {
 	seen := map[side]bool{}
-	for _, series := range s.groups[byDirection].series {
-		seen[side{series.iface, series.direction}] = true
+	for _, series := range s.groups[bySource].series { // every row of a domain leads there, too
+		for direction := range netmonpb.Direction_name {
+			seen[side{series.iface, netmonpb.Direction(direction)}] = true
+		}
 	}
 	return slices.SortedFunc(maps.Keys(seen), func(a, b side) int {
 		return cmp.Or(cmp.Compare(a.iface, b.iface), cmp.Compare(a.direction, b.direction))
