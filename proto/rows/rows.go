@@ -65,11 +65,11 @@ func ParseKey(text string) *netmonpb.Key {
 		Protocol: uint32(number()), DnsType: uint32(number()), DnsRcode: uint32(number()), Shard: uint32(number()),
 		Interface: word(), Domain: word(), Application: word(), Item: word(), Detail: word(),
 	}
-	if !ok {
-		return nil
-	}
 	if len(b) > 0 {
 		k.Address = b
+	}
+	if !ok || Key(k) != text { // numbers that are too large, or not in their shortest form
+		return nil
 	}
 	return k
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -67,6 +68,38 @@ func TestEveryCounterIsAdded(t *testing.T) {
 		Add(b, a)
 		if proto.Equal(a, b) {
 			t.Errorf("Add does not add %s", fields.Get(i).Name())
+		}
+	}
+}
+
+func TestParseKey(t *testing.T) {
+	k := &netmonpb.Key{}
+	fields := k.ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		one := &netmonpb.Key{}
+		set(one.ProtoReflect(), fields.Get(i), 200)
+		set(k.ProtoReflect(), fields.Get(i), i)
+		for _, k := range []*netmonpb.Key{one, k} {
+			if got := ParseKey(Key(k)); !proto.Equal(got, k) {
+				t.Errorf("%v is read back as %v", k, got)
+			}
+		}
+	}
+	text := Key(&netmonpb.Key{Interface: "eth0", Detail: "detail"})
+	for n := range len(text) {
+		if got := ParseKey(text[:n]); got != nil {
+			t.Errorf("the first %d bytes are read as %v", n, got)
+		}
+	}
+	for name, text := range map[string]string{
+		"a length beyond the end":   strings.Repeat("\x00", 11) + "\xff\x01",
+		"a number that never ends":  strings.Repeat("\xff", 20),
+		"a number beyond 32 bits":   "\x00\x00\x00\x80\x80\x80\x80\x10" + strings.Repeat("\x00", 8),
+		"a view beyond 32 bits":     "\x81\x80\x80\x80\x10" + strings.Repeat("\x00", 11),
+		"a number in a longer form": "\x81\x00" + strings.Repeat("\x00", 11),
+	} {
+		if got := ParseKey(text); got != nil {
+			t.Errorf("%s is read as %v", name, got)
 		}
 	}
 }
