@@ -30,13 +30,13 @@ capture {
 }
 
 filter {
-  protocols        = []   # names such as "tcp", "https", "dns", or numbers of IP protocols; empty = all
-  ignore_localhost = true # leave out loopback traffic
-  ignore_ports     = []   # at either end: 22, "6000-6010"
-  ignore_nets      = []   # at either end: "192.0.2.0/24", "2001:db8::1"
+  protocols        = []    # names such as "tcp", "https", "dns", or numbers of IP protocols; empty = all
+  ignore_localhost = true  # leave out loopback traffic
+  ignore_ports     = []    # at either end: 22, "6000-6010"
+  ignore_nets      = []    # at either end: "192.0.2.0/24", "2001:db8::1"
   count            = false # have the kernel hand over the first bytes of what is left out, so that it can be counted
-  only_domains     = []   # "example.com", "*.example.com" (below it), ".example.com" (both); others count as (excluded)
-  ignore_domains   = []   # the same patterns; these count as (excluded)
+  only_domains     = []    # "example.com", "*.example.com" (below it), ".example.com" (both); others count as (excluded)
+  ignore_domains   = []    # the same patterns; these count as (excluded)
 }
 
 views {
@@ -53,10 +53,10 @@ plugins {
 # has a name as its second label: exporter "push" "backup" { ... }.
 
 exporter "server" { # serves /metrics and the API
-  enabled  = true # in every exporter block: false keeps it from running
-  command  = ""   # in every exporter block: the program's path; "" = look for it
-  checksum = ""   # in every exporter block: "sha256:..." of the program; "" = not checked
-  env      = {}   # in every exporter block: added to the program's environment
+  enabled  = true   # in every exporter block: false keeps it from running
+  command  = ""     # in every exporter block: the program's path; "" = look for it
+  checksum = ""     # in every exporter block: "sha256:..." of the program; "" = not checked
+  env      = {}     # in every exporter block: added to the program's environment
 
   listen          = ["127.0.0.1:8080"] # addresses of /metrics, the API and the health pages
   probe_listen    = []                 # addresses of the health pages alone, without TLS and login
@@ -64,7 +64,7 @@ exporter "server" { # serves /metrics and the API
   insecure        = false              # true: listen beyond this machine without TLS or without a login
   reload          = false              # true: POST /-/reload reads this again, for those who may write
 
-  auth { # who may do what, beyond what web_config_file asks for
+  auth {             # who may do what, beyond what web_config_file asks for
     readers     = [] # users and certificate names that may read; empty = all that got in
     pushers     = [] # users that may push, certificate names that may push for any sensor; empty = all users, a certificate for its own
     writers     = [] # users and certificate names that may remove sensors and reload; empty = none
@@ -76,7 +76,7 @@ exporter "server" { # serves /metrics and the API
     # }
   }
 
-  quota { # of each sensor; beyond it, it is asked to wait
+  quota {                        # of each sensor; beyond it, it is asked to wait
     pushes_per_second = 50       # 0 = any number, here and below
     rows_per_minute   = 5000000  # of windows and snapshots
     bytes_per_minute  = "512MiB" # once decompressed
@@ -96,21 +96,21 @@ exporter "server" { # serves /metrics and the API
   # servers: examples/server.hcl has its options
 }
 
-exporter "push" { # sends to a server
+exporter "push" {                                      # sends to a server
   enabled     = false                                  # this one is an example
   url         = "http://localhost:8080/api/v1/metrics" # of the server
   timeout     = "10s"                                  # of one request
   compression = "zstd"                                 # zstd or none
   heartbeat   = "15s"                                  # how often the server is told that the sensor lives; "0s" = never
 
-  tls { # for https
+  tls {              # for https
     ca_file     = "" # PEM with the authorities to trust; "" = the system's
     cert_file   = "" # PEM with the client's certificate; "" = none
     key_file    = "" # PEM with its key
     server_name = "" # expected in the server's certificate; "" = the URL's host
   }
 
-  auth { # a username and its password, or a bearer token
+  auth {              # a username and its password, or a bearer token
     username     = "" # "" = none
     password     = "" # for example trimspace(file("password"))
     bearer_token = "" # for example env("NETMON_TOKEN")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/netmon-sensor/netmon/proto/netmonpb"
 )
@@ -52,7 +53,7 @@ func describe(a *netmonpb.Attribute) string {
 	bound := func(v float64) string {
 		switch a.Format {
 		case netmonpb.Format_FORMAT_DURATION:
-			return fmt.Sprintf("%gs", v)
+			return shortDuration(time.Duration(v * float64(time.Second)))
 		case netmonpb.Format_FORMAT_BYTES:
 			return Bytes(v).String()
 		}
@@ -73,6 +74,18 @@ func describe(a *netmonpb.Attribute) string {
 		parts = append(parts, "Never printed.")
 	}
 	return strings.TrimSpace(strings.Join(parts, " "))
+}
+
+// shortDuration is "1h" where Go says "1h0m0s".
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // defaultOf is the default as HCL, which writes such values as JSON does.
