@@ -377,6 +377,9 @@ func (s *launches) run(o order, files []*os.File) {
 	program, err := openProgram(o.Path, o.Checksum)
 	if err == nil {
 		defer program.Close()
+		files[0], err = above(files[0], program)
+	}
+	if err == nil {
 		cmd := &exec.Cmd{
 			Path: executable(program, o.Path), Args: []string{o.Path}, Env: o.Env, Dir: "/",
 			Stdout: files[0], Stderr: files[1],
@@ -428,6 +431,19 @@ func openProgram(path, checksum string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// above gives a file a number above that of another, and closes it. A child that is
+// about to execute a program by its descriptor moves what it was given, and the pipe
+// for its error, to the numbers above the highest that it was given: unless that is
+// above the program's, the program may be what they are moved onto.
+func above(f, other *os.File) (*os.File, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, int(other.Fd())+1)
+	if err != nil {
+		return nil, fmt.Errorf("output of the plugin: %w", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 func descriptorPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
