@@ -34,6 +34,7 @@ type join struct {
 	views    *view.Set
 	ifaces   func(uint16) string
 
+	changes  chan func()                                        // of a reload, for the join's goroutine
 	publish  func(start, end int64, rows []*netmonpb.Row) error // nil: nobody wants windows
 	report   *report                                            // what replay prints, else nil
 	evidence *evidence                                          // likewise, for -explain
@@ -58,7 +59,13 @@ type join struct {
 func (j *join) run(in <-chan *harvest, stop func()) error {
 	var first error
 	for running := len(j.final); running > 0; {
-		h := <-in
+		var h *harvest
+		select {
+		case change := <-j.changes:
+			change()
+			continue
+		case h = <-in:
+		}
 		j.pending[h.shard] = append(j.pending[h.shard], h)
 		if h.final {
 			j.final[h.shard] = true

@@ -26,6 +26,10 @@ type Options struct {
 	LogFormat string
 	Version   string
 
+	Reload <-chan os.Signal // each of them reads the configuration again
+
+	root bool // whether it was started as root, and may since have become another
+
 	Stdout, Stderr io.Writer
 }
 
@@ -45,6 +49,7 @@ func (e configError) Unwrap() error        { return e.error }
 
 // Main runs what the command line asks for.
 func Main(ctx context.Context, o Options) error {
+	o.root = os.Geteuid() == 0
 	cfg := new(config.Default())
 	if o.Config != "" {
 		var err error
@@ -98,7 +103,21 @@ func run(ctx context.Context, o Options, cfg *config.Config, logger hclog.Logger
 		return err
 	}
 	s.status.privileges = p
+	s.reloads.load = func() (*config.Config, error) { return loadConfig(o) }
+	s.reloads.level = func(cfg *config.Config) hclog.Level { return hclog.LevelFromString(logLevel(o, cfg)) }
+	s.reloads.asked = o.Reload
 	return s.Run(ctx)
+}
+
+// logLevel is the configuration's, where the command line has none.
+func logLevel(o Options, cfg *config.Config) string {
+	switch {
+	case o.Debug:
+		return "debug"
+	case o.LogLevel != "":
+		return o.LogLevel
+	}
+	return cfg.Log.Level
 }
 
 // ownFiles are the files and directories that a live sensor writes.
@@ -115,7 +134,7 @@ func ownFiles(cfg *config.Config) (own []string) {
 // loadConfig reads the configuration and lets the command line override it.
 // Warnings are printed; mistakes are the error.
 func loadConfig(o Options) (*config.Config, error) {
-	if err := refuseWritable(o.Config); err != nil && os.Geteuid() == 0 {
+	if err := refuseWritable(o.Config); err != nil && o.root {
 		return nil, configError{err}
 	} else if err != nil {
 		fmt.Fprintln(o.Stderr, "Warning:", err)
@@ -133,13 +152,7 @@ func loadConfig(o Options) (*config.Config, error) {
 // newLogger opens the log as flags and configuration say. Replay and -check-config
 // keep standard output for their result.
 func newLogger(o Options, cfg *config.Config) (hclog.Logger, func(), error) {
-	level, format := cfg.Log.Level, cfg.Log.Format
-	if o.LogLevel != "" {
-		level = o.LogLevel
-	}
-	if o.Debug {
-		level = "debug"
-	}
+	level, format := logLevel(o, cfg), cfg.Log.Format
 	if o.LogFormat != "" {
 		format = o.LogFormat
 	}

@@ -47,14 +47,18 @@ type Sensor struct {
 	join   *join
 	in     chan *harvest
 	log    windowlog.Log
-	sinks  []sink
+	sinks  []sink // when Run began; later see exporters
 	status *status
+
+	exporters exporters
+	reloads   reloads
 }
 
 // A sink is an exporter's sink with its block in the configuration.
 type sink struct {
 	label string
 	block *config.Exporter
+	life  *life
 	*export.Sink
 }
 
@@ -75,6 +79,7 @@ func (s sink) refused(err error) error {
 // those are the cause.
 func New(cfg *config.Config, version string, logger hclog.Logger, plugins pluginHost) (*Sensor, error) {
 	s := &Sensor{cfg: cfg, logger: logger}
+	s.reloads.host = plugins
 	var err error
 	limit := ceilingOf(cfg)
 	if err := limit.check(cfg); err != nil {
@@ -102,7 +107,7 @@ func New(cfg *config.Config, version string, logger hclog.Logger, plugins plugin
 	if s.sinks, err = openSinks(cfg, version, logger, s.log, plugins); err != nil {
 		return nil, err
 	}
-	if s.status, err = newStatus(cfg.Status.Listen, version, s.log, s.sinks); err != nil {
+	if s.status, err = newStatus(cfg.Status, version, s); err != nil {
 		return nil, err
 	}
 	sources := s.rings.Sources()
@@ -110,6 +115,8 @@ func New(cfg *config.Config, version string, logger hclog.Logger, plugins plugin
 	if err != nil {
 		return nil, err
 	}
+	s.exporters.set(s.sinks)
+	p.join.changes = make(chan func())
 	p.join.publish = s.append
 	p.join.ifaces = func(i uint16) string { return s.rings.Interface(i).Name }
 	p.join.gauges = (&ringFigures{rings: s.rings, ceiling: limit.total()}).add
@@ -166,10 +173,13 @@ func (s *Sensor) Run(ctx context.Context) error {
 	}
 	s.status.ready()
 	context.AfterFunc(ctx, func() { time.AfterFunc(drainTimeout, killSinks) })
+	s.exporters.begin(sinkCtx, &exporting)
+	s.beginReloads(ctx)
 	notify(s.logger, daemon.SdNotifyReady)
 
 	err := errors.Join(capturing.Wait(), <-joined)
 	notify(s.logger, daemon.SdNotifyStopping)
+	s.reloads.end()
 	s.rings.Close() // the join asked it for counters until now
 	if err := s.log.Close(); err != nil {
 		s.logger.Error("the log is incomplete", "error", err)
@@ -238,7 +248,7 @@ func openSinks(cfg *config.Config, version string, logger hclog.Logger, log wind
 		if err != nil {
 			return nil, configError{e.Error("No usable plugin for this exporter", err)}
 		}
-		sinks = append(sinks, sink{e.Label(), e, export.New(export.Options{
+		sinks = append(sinks, sink{e.Label(), e, newLife(), export.New(export.Options{
 			Label: e.Label(), Type: e.Type, Name: e.Name, Path: path, Checksum: e.Checksum, Env: e.Env,
 			User: plugins.user(cfg), Launcher: plugins.launcher, RuntimeDir: plugins.runtimeDir, SensorID: cfg.Sensor.ID, Interval: cfg.Sensor.Interval,
 			BaseDir: cfg.Dir, Version: version, Logger: logger,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/netip"
+	"sync/atomic"
 
 	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 	"github.com/netmon-sensor/netmon/sensor/internal/flow"
@@ -32,6 +34,8 @@ type shard struct {
 	interval int64 // length of an epoch, nanoseconds
 	end      int64 // of the open epoch; 0 before the first packet or idle clock
 	counts   []counts
+
+	next atomic.Pointer[shardRules] // to take into use with the next packets; nil: none
 
 	headers [batch]packet.Header
 	reasons [batch]packet.Reason
@@ -112,8 +116,19 @@ func (s *shard) sameEpoch(ps []capture.Packet) int {
 	return n
 }
 
+// shardRules is what a reload changes of a shard.
+type shardRules struct {
+	check    *capture.Filter
+	loopback func(iface uint16) bool
+	home     []netip.Prefix
+}
+
 // count decodes the packets and finds their slots, then counts them.
 func (s *shard) count(ps []capture.Packet) {
+	if s.next.Load() != nil {
+		r := s.next.Swap(nil)
+		s.check, s.loopback, s.sides.home = r.check, r.loopback, r.home
+	}
 	for i := range ps {
 		p, h := &ps[i], &s.headers[i]
 		reason := h.Decode(packet.Link(p.Link), p.Data, p.Length)

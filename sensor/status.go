@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/netmon-sensor/netmon/proto/netmonpb"
 	"github.com/netmon-sensor/netmon/proto/rows"
+	"github.com/netmon-sensor/netmon/sensor/internal/config"
 	"github.com/netmon-sensor/netmon/sensor/internal/export"
 	"github.com/netmon-sensor/netmon/sensor/internal/windowlog"
 )
@@ -28,8 +30,9 @@ import (
 // shows what the newest window said; it never looks into a shard.
 type status struct {
 	listener net.Listener // nil: off
+	version  string
+	sensor   *Sensor
 	log      windowlog.Log
-	sinks    []sink
 	started  atomic.Bool
 
 	privileges *privileges // nil where nothing was given up
@@ -40,15 +43,15 @@ type status struct {
 	handler http.Handler
 }
 
-// newStatus listens on address; "" leaves the listener off.
-func newStatus(address, version string, log windowlog.Log, sinks []sink) (*status, error) {
-	s := &status{log: log, sinks: sinks, totals: new(rows.Totals)}
-	if address == "" {
+// newStatus listens as configured; without an address the listener is off.
+func newStatus(cfg config.Status, version string, sensor *Sensor) (*status, error) {
+	s := &status{version: version, sensor: sensor, log: sensor.log, totals: new(rows.Totals)}
+	if cfg.Listen == "" {
 		return s, nil
 	}
-	l, err := net.Listen("tcp", address)
+	l, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("status { listen = %q }: %w", address, err)
+		return nil, fmt.Errorf("status { listen = %q }: %w", cfg.Listen, err)
 	}
 	s.listener = l
 	reg := prometheus.NewRegistry()
@@ -62,11 +65,18 @@ func newStatus(address, version string, log windowlog.Log, sinks []sink) (*statu
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "healthy") })
 	mux.HandleFunc("GET /-/ready", s.serveReady)
+	if cfg.Reload {
+		mux.HandleFunc("POST /-/reload", s.serveReload)
+	} else {
+		mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "off: say status { reload = true }, or send SIGHUP", http.StatusForbidden)
+		})
+	}
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	s.handler = mux
+	s.handler = guard(mux, cfg.Insecure)
 	return s, nil
 }
 
@@ -95,29 +105,85 @@ func (s *status) serve(logger hclog.Logger) func() {
 // ready is called once everything has been started.
 func (s *status) ready() { s.started.Store(true) }
 
-// serveReady tells the truth with reasons: ready means that packets are
-// captured and every exporter runs.
-func (s *status) serveReady(w http.ResponseWriter, _ *http.Request) {
-	var not []string
+// guard keeps web pages of others from what is meant for this machine: a name of
+// theirs that leads here by DNS, and forms of theirs that post here.
+func guard(next http.Handler, insecure bool) http.Handler {
+	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil && host != "localhost" && !insecure {
+			http.Error(w, "ask by address, or as localhost", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}))
+}
+
+// Reasons why a sensor is not ready, as in netmon_ready_reason.
+const (
+	isStarting  = "starting"
+	noInterface = "interfaces"
+	noLauncher  = "launcher"
+	noExporter  = "exporters"
+	logGathers  = "log"
+)
+
+func readyReasons() []string {
+	return []string{isStarting, noInterface, noLauncher, noExporter, logGathers}
+}
+
+// notReady says in words why the sensor is not ready, by reason. Ready means that
+// packets are captured and every exporter runs.
+func (s *status) notReady() map[string][]string {
+	why := map[string][]string{}
 	if !s.started.Load() {
-		not = append(not, "starting")
+		why[isStarting] = []string{"the sensor is starting"}
+	}
+	if s.sensor.rings != nil && len(s.sensor.rings.Names()) == 0 {
+		why[noInterface] = []string{"no interface is captured: none matches capture { interfaces }"}
 	}
 	if s.privileges != nil && !s.privileges.launcher.Alive() {
-		not = append(not, "the launcher of plugins is gone: start the sensor again")
+		why[noLauncher] = []string{"the launcher of plugins is gone: start the sensor again"}
 	}
-	for _, sink := range s.sinks {
+	for _, sink := range s.sensor.exporters.all() {
 		if st := sink.Status(); st.State != export.Running {
-			not = append(not, fmt.Sprintf("exporter %s is %s: %s", sink.label, st.State, st.LastError))
+			why[noExporter] = append(why[noExporter], fmt.Sprintf("exporter %s is %s: %s", sink.label, st.State, st.LastError))
 		}
 	}
-	if why := s.log.Stats().Refused; why != nil {
-		not = append(not, fmt.Sprintf("the log gathers in memory: %v", why))
+	if refused := s.log.Stats().Refused; refused != nil {
+		why[logGathers] = []string{fmt.Sprintf("the log gathers in memory: %v", refused)}
 	}
-	if len(not) > 0 {
-		http.Error(w, strings.Join(not, "\n"), http.StatusServiceUnavailable)
+	return why
+}
+
+// serveReady tells the truth with reasons.
+func (s *status) serveReady(w http.ResponseWriter, _ *http.Request) {
+	not := s.notReady()
+	if len(not) == 0 {
+		fmt.Fprintln(w, "ready")
 		return
 	}
-	fmt.Fprintln(w, "ready")
+	var text strings.Builder
+	for _, reason := range readyReasons() {
+		for _, words := range not[reason] {
+			fmt.Fprintf(&text, "%s: %s\n", reason, words)
+		}
+	}
+	http.Error(w, strings.TrimSpace(text.String()), http.StatusServiceUnavailable)
+}
+
+// serveReload answers once the reload is done; a refusal has its diagnostics.
+func (s *status) serveReload(w http.ResponseWriter, _ *http.Request) {
+	switch err := s.sensor.Reload(); {
+	case errors.Is(err, errNoReload):
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+	default:
+		fmt.Fprintln(w, "reloaded")
+	}
 }
 
 // window takes over what a new window says about the sensor.
@@ -150,7 +216,9 @@ func (s *status) Collect(out chan<- prometheus.Metric) {
 	gauge := func(name, help string, value float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, []string{"exporter"}, nil), prometheus.GaugeValue, value, labels...)
 	}
-	for _, sink := range s.sinks {
+	s.collectReload(out)
+	s.collectReady(out)
+	for _, sink := range s.sensor.exporters.all() {
 		st := sink.Status()
 		up := 0.0
 		if st.State == export.Running {
@@ -197,4 +265,32 @@ func (s *status) collectLog(out chan<- prometheus.Metric) {
 	} {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(m.name, m.help, nil, nil), m.kind, m.value)
 	}
+}
+func (s *status) collectReady(out chan<- prometheus.Metric) {
+	desc := prometheus.NewDesc("netmon_ready_reason", "1 for each reason why the sensor is not ready.", []string{"reason"}, nil)
+	not := s.notReady()
+	for _, reason := range readyReasons() {
+		holds := 0.0
+		if len(not[reason]) > 0 {
+			holds = 1
+		}
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, holds, reason)
+	}
+}
+
+func (s *status) collectReload(out chan<- prometheus.Metric) {
+	c := &s.sensor.reloads.count
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	successful := 1.0
+	if c.refused {
+		successful = 0
+	}
+	out <- prometheus.MustNewConstMetric(prometheus.NewDesc("netmon_config_last_reload_successful", "1 unless the last reload was refused.", nil, nil),
+		prometheus.GaugeValue, successful)
+	out <- prometheus.MustNewConstMetric(prometheus.NewDesc("netmon_config_last_reload_success_timestamp_seconds", "When the configuration in use was read.", nil, nil),
+		prometheus.GaugeValue, float64(c.last.UnixNano())/1e9)
+	total := prometheus.NewDesc("netmon_config_reloads_total", "Reloads of the configuration.", []string{"result"}, nil)
+	out <- prometheus.MustNewConstMetric(total, prometheus.CounterValue, float64(c.good), "success")
+	out <- prometheus.MustNewConstMetric(total, prometheus.CounterValue, float64(c.bad), "refused")
 }

@@ -117,6 +117,9 @@ func TestFullDisk(t *testing.T) {
 	if _, err := w.client.get(statusURL + "/-/ready"); err == nil || !strings.Contains(err.Error(), "no space left on device") {
 		t.Errorf("ready says %v", err)
 	}
+	if got := w.client.reasons(); got != "log" {
+		t.Errorf("not ready because of %q", got)
+	}
 	w.visit(tour())
 	eventually(t, 30*time.Second, "more windows than wait one by one are gathered", func() error {
 		if n := status("netmon_log_gathered_windows"); n < 12 {

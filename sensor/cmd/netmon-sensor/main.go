@@ -94,10 +94,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	hangup := make(chan os.Signal, 1) // one that waits stands for all
+	if f.pcap == "" && !f.check {
+		signal.Notify(hangup, syscall.SIGHUP)
+	}
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return exitCode(stderr, sensor.Main(ctx, sensor.Options{
 		Config: f.config, Check: f.check, Pcap: f.pcap, Shards: f.shards, Flows: !f.noFlow, Explain: f.explain, Debug: f.debug,
-		LogLevel: f.level, LogFormat: f.format, Version: version, Stdout: stdout, Stderr: stderr,
+		LogLevel: f.level, LogFormat: f.format, Version: version, Reload: hangup, Stdout: stdout, Stderr: stderr,
 	}))
 }
 

@@ -258,6 +258,9 @@ func TestLauncherGone(t *testing.T) {
 	if _, err := a.get(statusURL + "/-/ready"); err == nil || !strings.Contains(err.Error(), "launcher") {
 		t.Errorf("/-/ready says %v", err)
 	}
+	if got := a.reasons(); got != "exporters launcher" { // without it they cannot start again
+		t.Errorf("not ready because of %q", got)
+	}
 }
 
 // TestWritableConfiguration refuses what others may change before it means

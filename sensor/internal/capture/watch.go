@@ -38,11 +38,15 @@ const (
 // Events of the kernel say only that something changed; what there is now is
 // asked for, so that a lost event costs nothing.
 type watcher struct {
+	events *nl.NetlinkSocket
+	say    func(string)
+
+	// mu is held while the watcher looks, and by Rings.Change. It guards what it
+	// stands above.
+	mu        sync.Mutex
 	selection selection
 	handle    *netlink.Handle
-	events    *nl.NetlinkSocket
 	registry  *registry
-	say       func(string)
 
 	// changed is told after the new table is in place, with the interfaces
 	// captured now.
@@ -105,7 +109,7 @@ func (w *watcher) run() {
 		switch {
 		case !since.IsZero():
 			wait = settle
-		case w.selection.byRoute():
+		case w.byRoute():
 			wait = routeLook
 		}
 		timeout := unix.NsecToTimeval(int64(wait))
@@ -134,6 +138,8 @@ func (w *watcher) run() {
 // departed notes what devices have counted that are gone: the kernel says it once
 // more in their farewell.
 func (w *watcher) departed(messages []syscall.NetlinkMessage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, m := range messages {
 		if m.Header.Type != unix.RTM_DELLINK || len(m.Data) < unix.SizeofIfInfomsg {
 			continue
@@ -152,7 +158,15 @@ func (w *watcher) pause() {
 	}
 }
 
+func (w *watcher) byRoute() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.selection.byRoute()
+}
+
 func (w *watcher) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	all, err := devices(w.handle)
 	if err != nil {
 		w.say(err.Error())

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/netmon-sensor/netmon/plugins"
 )
@@ -25,11 +26,13 @@ type Config struct {
 	Status    Status
 
 	limitAt *hcl.Range // of sensor { memory_limit }; nil: there is none
-	files   Files      // to show it in
 
 	// Dir is the absolute directory of the file, where relative paths begin. "" for
 	// a Config that was not read from one.
 	Dir string
+
+	bodies []*hclsyntax.Body // what it was read from
+	files  Files             // likewise, to show places in
 }
 
 // Sensor says who the sensor is and how often it speaks.

@@ -99,7 +99,7 @@ func TestReferenceIsTheDefaults(t *testing.T) {
 		t.Fatal(err, warnings)
 	}
 	want := Default()
-	want.Dir = got.Dir
+	want.Dir, want.bodies, want.files = got.Dir, got.bodies, got.files
 	want.Exporters = got.Exporters
 	empty(&want)
 	if !reflect.DeepEqual(*got, want) {
@@ -240,7 +240,7 @@ exporter "server" "second" { enabled = false }
 		OnlyDomains: []string{"example.com", ".example.org", "*.example.net"}, IgnoreDomains: []string{},
 	}
 	want.Plugins.Directory, want.Log.Output, want.Status.Listen = filepath.Join(dir, "plugins"), filepath.Join(dir, "netmon.log"), ""
-	want.Exporters = got.Exporters
+	want.Exporters, want.bodies, want.files = got.Exporters, got.bodies, got.files
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("loaded\n%+v\nwant\n%+v", *got, want)
 	}
@@ -253,6 +253,49 @@ exporter "server" "second" { enabled = false }
 	}
 	if second.Label() != "server.second" || second.Enabled || second.Range.Start.Line != 36 {
 		t.Errorf("second exporter is %+v", second)
+	}
+}
+
+// TestChanged changes every option: it may be taken into use, or is refused at its
+// place.
+func TestChanged(t *testing.T) {
+	dir := t.TempDir()
+	load := func(text string) *Config {
+		t.Helper()
+		c, _, err := Load(write(t, dir, "netmon.hcl", text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	before := load("sensor {\n}\n")
+	if changed, err := before.Changed(load("sensor {}\nlog {}\n")); changed != nil || err != nil {
+		t.Errorf("nothing has changed: %v, %v", changed, err)
+	}
+	changed, err := before.Changed(load(`
+capture {
+  interfaces    = ["a"]
+  snap          = "full"
+  home_networks = ["10.0.0.0/8"]
+}
+filter {
+  ignore_ports = [1]
+}
+log { level = "warn" }
+`))
+	want := []string{"capture interfaces", "capture home_networks", "capture snap", "filter ignore_ports", "log level"}
+	if err != nil || !slices.Equal(changed, want) {
+		t.Errorf("changed %v, want %v: %v", changed, want, err)
+	}
+	for _, text := range []string{
+		`sensor { id = "other" }`, `sensor { interval = "7s" }`, `sensor { state_dir = "" }`, `capture { shards = 3 }`,
+		`capture { ring_memory = "8MiB" }`, `views { max_rows = 7 }`, `plugins { user = "x" }`, `log { output = "stdout" }`,
+		`status { listen = "" }`, `status { reload = true }`,
+	} {
+		changed, err := before.Changed(load(text))
+		if err == nil || changed != nil || !strings.Contains(err.Error(), "Needs a restart\n\n  on "+dir+"/netmon.hcl line 1, column ") {
+			t.Errorf("%s: %v, %v", text, changed, err)
+		}
 	}
 }
 

@@ -109,7 +109,7 @@ func configFiles(path string) (paths []string, dir string, err error) {
 
 func decode(bodies []*hclsyntax.Body, files Files, dir string) (*Config, hcl.Diagnostics) {
 	c := Default()
-	c.Dir = dir
+	c.Dir, c.bodies, c.files = dir, bodies, files
 	ctx := plugins.EvalContext(dir)
 	all := make([]hcl.Body, len(bodies))
 	for i, body := range bodies {
@@ -117,18 +117,7 @@ func decode(bodies []*hclsyntax.Body, files Files, dir string) (*Config, hcl.Dia
 	}
 	diags := plugins.Locals(ctx, all...)
 
-	parts := []struct {
-		name string
-		into any
-	}{
-		{"sensor", &c.Sensor},
-		{"capture", &c.Capture},
-		{"filter", &c.Filter},
-		{"views", &c.Views},
-		{"plugins", &c.Plugins},
-		{"log", &c.Log},
-		{"status", &c.Status},
-	}
+	parts := c.parts()
 	var names []string
 	for _, part := range parts {
 		names = append(names, part.name)
@@ -142,7 +131,7 @@ func decode(bodies []*hclsyntax.Body, files Files, dir string) (*Config, hcl.Dia
 	}
 	for _, block := range blocks["sensor"] {
 		if limit := block.Body.Attributes["memory_limit"]; limit != nil && c.Sensor.MemoryLimit > 0 {
-			c.limitAt, c.files = new(limit.Expr.Range()), files
+			c.limitAt = new(limit.Expr.Range())
 		}
 	}
 	c.Exporters, more = exporters(blocks["exporter"], ctx, files)

@@ -101,8 +101,10 @@ type Sink struct {
 	cursorFails bool
 	reloads     chan reload
 
-	mu     sync.Mutex // guards status
-	status Status
+	mu      sync.Mutex // guards what follows
+	status  Status
+	schema  *netmonpb.Block // of the plugin that was last configured
+	applied []byte          // what it was configured with
 }
 
 // New returns a Sink that has not started anything.

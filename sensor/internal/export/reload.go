@@ -1,9 +1,12 @@
 package export
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
+
+	"github.com/netmon-sensor/netmon/proto/netmonpb"
 )
 
 // reload asks the goroutine of Run to take other settings into use.
@@ -29,6 +32,27 @@ func (s *Sink) Reload(ctx context.Context, settings Settings) error {
 	case <-ctx.Done():
 		return s.named(context.Cause(ctx))
 	}
+}
+
+// Differs says whether settings are others than those that the exporter runs with:
+// by their values, so that a file that an option reads counts, and comments do not.
+// An exporter that has not run yet differs from everything.
+func (s *Sink) Differs(settings Settings) (bool, error) {
+	s.mu.Lock()
+	schema, applied := s.schema, s.applied
+	s.mu.Unlock()
+	if schema == nil {
+		return true, nil
+	}
+	body, err := settings.Evaluate(schema)
+	return err == nil && !bytes.Equal(body, applied), err
+}
+
+// remember keeps what Differs compares with.
+func (s *Sink) remember(schema *netmonpb.Block, body []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.schema, s.applied = schema, body
 }
 
 // deliverOrReload delivers, but a reload ends the stream and is returned.

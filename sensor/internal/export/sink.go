@@ -115,7 +115,11 @@ func (s *Sink) configure(ctx context.Context, p *process, settings Settings) err
 	if err != nil {
 		return s.named(fmt.Errorf("configure: %w", err))
 	}
-	return s.judge(settings, ds)
+	if err := s.judge(settings, ds); err != nil {
+		return err
+	}
+	s.remember(p.described.Schema, body)
+	return nil
 }
 
 // Run delivers windows, and restarts the plugin whenever it fails, until the log
