@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Config    string // file or folder; "" with Pcap only
 	Check     bool   // check the configuration and return
+	Print     bool   // print the configuration as it is in effect and return
 	Pcap      string // replay this file
 	Shards    int    // of a replay; 0: one
 	Flows     bool   // a replay prints every flow
@@ -74,6 +75,12 @@ func Main(ctx context.Context, o Options) error {
 		}
 		fmt.Fprintf(o.Stdout, "%s: fine\n", o.Config)
 		return nil
+	case o.Print:
+		text, err := printConfig(ctx, cfg, o.Version, logger)
+		if err == nil {
+			_, err = o.Stdout.Write(text)
+		}
+		return err
 	case o.Pcap != "":
 		r := ReplayOptions{Path: o.Pcap, Shards: o.Shards, Flows: o.Flows, Explain: o.Explain, Version: o.Version, Logger: logger}
 		if r.Shards <= 0 {
@@ -166,7 +173,7 @@ func newLogger(o Options, cfg *config.Config) (hclog.Logger, func(), error) {
 	switch cfg.Log.Output {
 	case "", "stderr":
 	case "stdout":
-		if o.Pcap == "" && !o.Check {
+		if o.Pcap == "" && !o.Check && !o.Print {
 			out = o.Stdout
 		}
 	default:

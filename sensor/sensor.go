@@ -295,16 +295,32 @@ func pluginDirs(cfg *config.Config) []string {
 // Check starts every enabled exporter, has it check its configuration, and stops
 // it again. No socket is opened.
 func Check(ctx context.Context, cfg *config.Config, version string, logger hclog.Logger) error {
+	_, err := checkSinks(ctx, cfg, version, logger)
+	_, absent := capture.Match(cfg.Capture.Interfaces)
+	return errors.Join(err, absent)
+}
+
+func checkSinks(ctx context.Context, cfg *config.Config, version string, logger hclog.Logger) ([]sink, error) {
 	sinks, err := openSinks(cfg, version, logger, windowlog.NewMemory(windowlog.MemoryOptions{SensorID: cfg.Sensor.ID}), pluginHost{})
-	if err != nil {
-		return err
-	}
-	var errs []error
+	errs := []error{err}
 	for _, sink := range sinks {
 		errs = append(errs, sink.refused(sink.Check(ctx)))
 	}
-	_, err = capture.Match(cfg.Capture.Interfaces)
-	return errors.Join(append(errs, ceilingOf(cfg).check(cfg), err)...)
+	return sinks, errors.Join(errs...)
+}
+
+// printConfig asks the exporters, too: what their options mean is theirs to say.
+func printConfig(ctx context.Context, cfg *config.Config, version string, logger hclog.Logger) ([]byte, error) {
+	sinks, err := checkSinks(ctx, cfg, version, logger)
+	if err != nil {
+		return nil, err
+	}
+	evaluated := map[string]config.Evaluated{}
+	for _, sink := range sinks {
+		schema, body := sink.Settings()
+		evaluated[sink.label] = config.Evaluated{Schema: schema, JSON: body}
+	}
+	return cfg.Print(evaluated)
 }
 
 func captureFilter(cfg *config.Config) *capture.Filter {

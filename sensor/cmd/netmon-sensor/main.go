@@ -29,12 +29,13 @@ const (
 )
 
 type flags struct {
-	config, pcap         string
-	shards               int
-	check, debug, noFlow bool
-	explain              string
-	level, format        string
-	version              bool
+	config, pcap  string
+	shards        int
+	check, print  bool
+	debug, noFlow bool
+	explain       string
+	level, format string
+	version       bool
 }
 
 func main() {
@@ -54,6 +55,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	set.StringVar(&f.config, "config", "", "configuration `file`, or a folder of *.hcl")
 	set.StringVar(&f.config, "c", "", "short for -config")
 	set.BoolVar(&f.check, "check-config", false, "check the configuration, exporters included, and exit")
+	set.BoolVar(&f.print, "print-config", false, "print the configuration with defaults filled in, secrets masked, and exit")
 	set.StringVar(&f.pcap, "pcap", "", "read packets from a pcap or pcapng `file` and print JSON; needs no root")
 	set.IntVar(&f.shards, "shards", 0, "with -pcap: how many shards share the work; the result is the same (0: one)")
 	set.BoolVar(&f.noFlow, "no-flows", false, "with -pcap: print sums only, not every flow")
@@ -95,12 +97,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	hangup := make(chan os.Signal, 1) // one that waits stands for all
-	if f.pcap == "" && !f.check {
+	if f.pcap == "" && !f.check && !f.print {
 		signal.Notify(hangup, syscall.SIGHUP)
 	}
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	return exitCode(stderr, sensor.Main(ctx, sensor.Options{
-		Config: f.config, Check: f.check, Pcap: f.pcap, Shards: f.shards, Flows: !f.noFlow, Explain: f.explain, Debug: f.debug,
+		Config: f.config, Check: f.check, Print: f.print, Pcap: f.pcap, Shards: f.shards, Flows: !f.noFlow, Explain: f.explain, Debug: f.debug,
 		LogLevel: f.level, LogFormat: f.format, Version: version, Reload: hangup, Stdout: stdout, Stderr: stderr,
 	}))
 }

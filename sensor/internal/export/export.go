@@ -103,7 +103,7 @@ type Sink struct {
 
 	mu      sync.Mutex // guards what follows
 	status  Status
-	schema  *netmonpb.Block // of the plugin that was last configured
+	schema  *netmonpb.Block // of the plugin that was last configured, or checked
 	applied []byte          // what it was configured with
 }
 

@@ -48,6 +48,14 @@ func (s *Sink) Differs(settings Settings) (bool, error) {
 	return err == nil && !bytes.Equal(body, applied), err
 }
 
+// Settings are those that the exporter was last configured with, or that Check
+// found fine, as JSON by its schema; nil before.
+func (s *Sink) Settings() (schema *netmonpb.Block, body []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.schema, s.applied
+}
+
 // remember keeps what Differs compares with.
 func (s *Sink) remember(schema *netmonpb.Block, body []byte) {
 	s.mu.Lock()

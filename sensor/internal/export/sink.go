@@ -29,7 +29,11 @@ func (s *Sink) Check(ctx context.Context) error {
 	if err != nil {
 		return s.named(fmt.Errorf("validate: %w", p.explain(ctx, err)))
 	}
-	return s.judge(s.settings, answer.Diagnostics)
+	if err := s.judge(s.settings, answer.Diagnostics); err != nil {
+		return err
+	}
+	s.remember(p.described.Schema, body)
+	return nil
 }
 
 func (s *Sink) named(err error) error {
