@@ -44,8 +44,13 @@ func TestEnvironment(t *testing.T) {
 		"SERVER_HOST=a b": {"listen"}, "SERVER_HTTP_HOST=a b": {"listen"}, "SERVER_PORT=x": {"listen"}, "SERVER_HTTP_PORT=x": {"listen"},
 		"PROBE_LISTEN=nowhere": {"probe_listen"}, "WEB_CONFIG_FILE=/nonexistent/web.yml": {"web_config_file"},
 		"STORAGE_MAX_ENTRIES=1": {"max_rows"}, "STORAGE_RETENTION=24": {"forget_after"}, "STORAGE_TTL=24": {"forget_after"},
-		"SERVER_LOG_LEVEL=loud": {"level"},
+		"SERVER_LOG_LEVEL=loud": {"level"}, "INSECURE=maybe": {"insecure"}, "INSECURE=false": {"without TLS"},
 	}
+	stores := map[string]map[string][]string{"server-redis.hcl": {
+		"REDIS_HOST=a b": {"addresses"}, "REDIS_PORT=x": {"addresses"}, "REDIS_ADDRESSES=nowhere": {"addresses"},
+		"REDIS_MODE=many": {"mode"}, "REDIS_MASTER_NAME=m": {"master_name"}, "REDIS_DB=-1": {"db"},
+		"REDIS_POOL_SIZE=0": {"pool_size"}, "REDIS_TIMEOUT=5": {"timeout"}, "REDIS_KEY_PREFIX=": {"key_prefix"},
+	}}
 	type program struct {
 		name, config string
 		env          []string // that makes it start
@@ -53,7 +58,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	programs := []program{{"netmon-sensor", "netmon.hcl", []string{"NETWORK_INTERFACE=lo"}, []map[string][]string{both, sensor}}}
 	for _, file := range servers {
-		programs = append(programs, program{"netmon-exporter-server", filepath.Base(file), nil, []map[string][]string{both, server}})
+		programs = append(programs, program{"netmon-exporter-server", filepath.Base(file), nil, []map[string][]string{both, server, stores[filepath.Base(file)]}})
 	}
 	for _, p := range programs {
 		t.Run(p.config, func(t *testing.T) {

@@ -4,7 +4,7 @@
 server {
   listen          = ["${env("SERVER_HTTP_HOST", env("SERVER_HOST", ""))}:${env("SERVER_HTTP_PORT", env("SERVER_PORT", "8080"))}"]
   probe_listen    = [env("PROBE_LISTEN", ":8081")]
-  insecure        = env("INSECURE", "true") # who publishes the port says who may reach it
+  insecure        = env("INSECURE", env("WEB_CONFIG_FILE", "") == "" ? "true" : "false")
   web_config_file = env("WEB_CONFIG_FILE", "")
   max_rows        = env("STORAGE_MAX_ENTRIES", "1000000")
   forget_after    = env("STORAGE_RETENTION", env("STORAGE_TTL", "24h"))

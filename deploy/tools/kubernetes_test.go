@@ -113,7 +113,7 @@ func render(t testing.TB, values string) string {
 func TestChart(t *testing.T) {
 	for name, values := range map[string]string{
 		"as it is":        "{}",
-		"disk":            "server: {storage: {type: disk}}",
+		"memory":          "server: {storage: {type: memory}}",
 		"redis":           "server: {storage: {type: redis, redis: {host: r, passwordSecret: {name: s}}}}",
 		"class of a disk": "server: {storage: {type: disk, className: fast}}",
 		"own files":       "{sensor: {config: 'sensor {}'}, server: {config: 'server {}'}}",

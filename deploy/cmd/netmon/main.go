@@ -61,6 +61,8 @@ func run(args []string) error {
 	}
 	unsetEmpty()
 	switch role {
+	case awaitRedis:
+		return await(redisAddress(), os.Getppid())
 	case "health":
 		return health(args)
 	case "version":
@@ -69,6 +71,16 @@ func run(args []string) error {
 		fmt.Print(usage)
 		return nil
 	}
+	if role == "server" {
+		if os.Geteuid() == 0 {
+			dropRoot()
+		}
+		if os.Getenv("STORAGE_TYPE") == storageAuto {
+			if err := chooseStorage(); err != nil {
+				return err
+			}
+		}
+	}
 	argv, err := command(role, args, storages(), os.Getenv)
 	if err != nil {
 		return err
@@ -76,8 +88,8 @@ func run(args []string) error {
 	for _, warning := range idle(os.LookupEnv) {
 		fmt.Fprintln(os.Stderr, "netmon: "+warning)
 	}
-	if argv[0] == serverProgram && os.Geteuid() == 0 {
-		dropRoot()
+	if role == "server" && os.Getenv("INSECURE") == "" && os.Getenv("WEB_CONFIG_FILE") == "" && os.Getenv("CONFIG_FILE") == "" {
+		fmt.Fprintln(os.Stderr, "netmon: whoever reaches the server's port may push and read, in the clear: set WEB_CONFIG_FILE, or INSECURE=true where that is meant, or INSECURE=false to refuse")
 	}
 	path := sibling(argv[0])
 	return fmt.Errorf("start %s: %w", path, syscall.Exec(path, argv, os.Environ()))
@@ -115,9 +127,6 @@ func command(role string, args, storages []string, getenv func(string) string) (
 		storage := getenv("STORAGE_TYPE")
 		if storage == "" {
 			storage = "memory"
-			if profile("redis", getenv) {
-				storage = "redis"
-			}
 		}
 		if !slices.Contains(storages, storage) {
 			return nil, misuse("STORAGE_TYPE %q is not one of %s", storage, strings.Join(storages, ", "))
@@ -138,17 +147,11 @@ func command(role string, args, storages []string, getenv func(string) string) (
 		return strings.HasPrefix(a, "-") && slices.Contains([]string{"c", "config", "pcap", "version", "h", "help"}, name)
 	}) && (len(args) == 0 || strings.HasPrefix(args[0], "-")) { // not a subcommand, which has flags of its own
 		argv = append(argv, "-config", config)
-		if yes(getenv("DEBUG_MODE")) || profile("debug", getenv) {
+		if yes(getenv("DEBUG_MODE")) {
 			argv = append(argv, "-debug")
 		}
 	}
 	return append(argv, args...), nil
-}
-
-// profile says whether compose was told to use a profile. Its file hands the list
-// on, since a profile by itself can add a service but change none.
-func profile(name string, getenv func(string) string) bool {
-	return slices.Contains(strings.Split(getenv("COMPOSE_PROFILES"), ","), name)
 }
 
 func yes(value string) bool {

@@ -27,11 +27,7 @@ func TestCommand(t *testing.T) {
 		"CONFIG_FILE":      {role: "server", env: map[string]string{"CONFIG_FILE": "/x.hcl"}, want: "netmon-exporter-server -config /x.hcl"},
 		"DEBUG_MODE":       {role: "agent", env: map[string]string{"DEBUG_MODE": "true"}, want: "netmon-sensor -config /etc/netmon/netmon.hcl -debug"},
 		"DEBUG_MODE off":   {role: "agent", env: map[string]string{"DEBUG_MODE": "false"}, want: "netmon-sensor -config /etc/netmon/netmon.hcl"},
-		"profile debug":    {role: "agent", env: map[string]string{"COMPOSE_PROFILES": "monitoring,debug"}, want: "netmon-sensor -config /etc/netmon/netmon.hcl -debug"},
 		"STORAGE_TYPE":     {role: "server", env: map[string]string{"STORAGE_TYPE": "disk"}, want: "netmon-exporter-server -config /etc/netmon/server-disk.hcl"},
-		"profile redis":    {role: "server", env: map[string]string{"COMPOSE_PROFILES": "redis"}, want: "netmon-exporter-server -config /etc/netmon/server-redis.hcl"},
-		"storage counts before profile": {role: "server", env: map[string]string{"COMPOSE_PROFILES": "redis", "STORAGE_TYPE": "memory"},
-			want: "netmon-exporter-server -config /etc/netmon/server-memory.hcl"},
 
 		"unknown role":    {role: "agnet", want: `role "agnet" is not sensor, agent or server`, bad: true},
 		"unknown storage": {role: "server", env: map[string]string{"STORAGE_TYPE": "mysql"}, want: `STORAGE_TYPE "mysql" is not one of disk, memory, redis`, bad: true},
