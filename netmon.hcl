@@ -45,8 +45,9 @@ views {
 }
 
 plugins {
-  directory = "/usr/lib/netmon/plugins" # looked into first, then the directory of netmon-sensor itself
-  user      = ""                        # of plugins when started as root; "" = netmon-plugin if there is one, else nobody
+  directory    = "/usr/lib/netmon/plugins" # looked into first, then the directory of netmon-sensor itself
+  user         = ""                        # of plugins when started as root; "" = netmon-plugin if there is one, else nobody
+  memory_limit = "512MiB"                  # of each plugin, which ends and is started again when it wants more; 0B = no limit
 }
 
 # An exporter runs the program netmon-exporter-TYPE. A second one of the same type

@@ -82,7 +82,7 @@ func startPrivileges(cfg *config.Config) (*privileges, error) {
 		return nil, err
 	}
 	var err error
-	if p.launcher, err = export.NewLauncher(p.plugins, p.uid(), p.runtimeDir); err != nil {
+	if p.launcher, err = export.NewLauncher(p.plugins, int64(cfg.Plugins.MemoryLimit), p.uid(), p.runtimeDir); err != nil {
 		_ = os.Remove(p.runtimeDir)
 		return nil, err
 	}

@@ -250,7 +250,7 @@ func openSinks(cfg *config.Config, version string, logger hclog.Logger, log wind
 		}
 		sinks = append(sinks, sink{e.Label(), e, newLife(), export.New(export.Options{
 			Label: e.Label(), Type: e.Type, Name: e.Name, Path: path, Checksum: e.Checksum, Env: e.Env,
-			User: plugins.user(cfg), Launcher: plugins.launcher, RuntimeDir: plugins.runtimeDir, SensorID: cfg.Sensor.ID, Interval: cfg.Sensor.Interval,
+			User: plugins.user(cfg), Launcher: plugins.launcher, Memory: int64(cfg.Plugins.MemoryLimit), RuntimeDir: plugins.runtimeDir, SensorID: cfg.Sensor.ID, Interval: cfg.Sensor.Interval,
 			BaseDir: cfg.Dir, Version: version, Logger: logger,
 			IsFolded: func(err error) bool { return errors.Is(err, windowlog.ErrFolded) },
 		}, e, log)})

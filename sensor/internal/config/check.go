@@ -121,10 +121,17 @@ func (s *Status) Check() error {
 	return nil
 }
 
-// Check finds a directory that would be the working one.
+// minPluginMemory is what an exporter in Go begins with, and some room.
+const minPluginMemory = 128 << 20
+
+// Check finds a directory that would be the working one, and a limit with which no
+// plugin could start.
 func (p *Plugins) Check() error {
 	if p.Directory == "" {
 		return problem("Empty value", "Name the directory of the plugins. The sensor's own is looked into as well.", "directory")
+	}
+	if p.MemoryLimit > 0 && p.MemoryLimit < minPluginMemory {
+		return problem("Too little memory", "A plugin needs 128MiB to begin with; 0B is no limit.", "memory_limit")
 	}
 	return nil
 }

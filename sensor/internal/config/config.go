@@ -80,8 +80,9 @@ type Views struct {
 
 // Plugins says where exporters are and who they run as.
 type Plugins struct {
-	Directory string `netmon:"directory,format=path" doc:"Looked into before the sensor's own."`
-	User      string `netmon:"user" doc:"To run plugins as, when started as root; empty: netmon-plugin, else nobody."`
+	Directory   string        `netmon:"directory,format=path" doc:"Looked into before the sensor's own."`
+	User        string        `netmon:"user" doc:"To run plugins as, when started as root; empty: netmon-plugin, else nobody."`
+	MemoryLimit plugins.Bytes `netmon:"memory_limit,max=16TiB" doc:"Of each plugin; 0: no limit."`
 }
 
 // Log says where the sensor's log goes.
@@ -107,7 +108,7 @@ func Default() Config {
 		},
 		Filter:  Filter{IgnoreLocalhost: true},
 		Views:   Views{MaxRows: 10_000, IdleTimeout: time.Hour},
-		Plugins: Plugins{Directory: "/usr/lib/netmon/plugins"},
+		Plugins: Plugins{Directory: "/usr/lib/netmon/plugins", MemoryLimit: 512 << 20},
 		Log:     plugins.DefaultLog(),
 		Status:  Status{Listen: "127.0.0.1:9854"},
 	}

@@ -5,9 +5,11 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"github.com/netmon-sensor/netmon/plugins"
 )
@@ -39,6 +41,28 @@ func keptEnv(host []string) (env []string) {
 // maxRuntimeDir leaves room, in the 107 bytes of a socket's address, for what
 // go-plugin appends: /plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN.
 const maxRuntimeDir = 107 - 38
+
+// limitMemory bounds what the process and each that it starts may have: heap, stacks
+// and whatever else it can write to that is nobody else's. Not address space, of
+// which Go reserves what it never uses. 0 changes nothing.
+func limitMemory(bytes int64) error {
+	if bytes == 0 {
+		return nil
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_DATA, &limit); err != nil {
+		return err
+	}
+	limit.Max = min(limit.Max, uint64(bytes)) // only root gets it up again
+	limit.Cur = limit.Max
+	return unix.Setrlimit(unix.RLIMIT_DATA, &limit)
+}
+
+// collectAt has Go's collector work harder before memory ends at limit bytes: a heap
+// grows by 64 MiB at once, and stacks and code have their part.
+func collectAt(limit int64) string {
+	return "GOMEMLIMIT=" + strconv.FormatInt(limit/4*3, 10)
+}
 
 // runtimeDir is where the sockets of plugins go; each has a directory of its own
 // in it that nobody else may enter.

@@ -36,11 +36,12 @@ func (p *process) explainStart(ctx context.Context, err error) error {
 
 // explain prefers the reason why a call failed to how it failed.
 func (p *process) explain(ctx context.Context, err error) error {
-	if s, ok := status.FromError(err); !ok || s.Code() == codes.Unavailable {
+	switch s, ok := status.FromError(err); {
+	case !ok, s.Code() == codes.Unavailable, s.Code() == codes.Canceled, s.Code() == codes.DeadlineExceeded:
 		select {
 		case <-p.runner.done:
 		case <-ctx.Done():
-		case <-time.After(time.Second): // a connection breaks before the process is seen to die
+		case <-time.After(time.Second): // a connection breaks before the process is seen to die, or our time is up
 		}
 	}
 	switch {

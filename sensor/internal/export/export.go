@@ -51,6 +51,7 @@ type Options struct {
 	Env      map[string]string // added to the plugin's environment
 	User     string            // to run the plugin as; "" for the sensor's own
 	Launcher *Launcher         // starts it, as a user of its own; nil: the sensor does
+	Memory   int64             // bytes that the Launcher lets it have; 0: no bound
 
 	SensorID   string
 	Interval   time.Duration // of a window

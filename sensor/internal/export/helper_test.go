@@ -11,15 +11,19 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/netmon-sensor/netmon/plugins"
 	"github.com/netmon-sensor/netmon/proto/netmonpb"
@@ -30,11 +34,18 @@ import (
 const partEnv = "NETMON_TEST_PART"
 
 func TestMain(m *testing.M) {
+	if IsLauncher() {
+		if err := ServeLauncher(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	switch part := os.Getenv(partEnv); part {
 	case "":
 		os.Exit(m.Run())
 	case "exporter", "cumulative", "keeper":
-		plugins.Serve(plugins.Plugin{Type: "test", Version: "1.2.3", Summary: "Writes what it gets to a file.",
+		plugins.Serve(plugins.Plugin{Type: "test", Version: versionHere(), Summary: "Writes what it gets to a file.",
 			New: func() plugins.Exporter { return newRecorder(part) }})
 	case "garbage":
 		fmt.Println("Hello, I am no plugin.")
@@ -51,7 +62,12 @@ func TestMain(m *testing.M) {
 	case "silent":
 		time.Sleep(time.Minute)
 	case "liar":
-		serveRaw(plugins.Handshake(), &liar{})
+		l := &liar{misdeed: os.Getenv("MISDEED")}
+		if once := os.Getenv("ONCE"); once != "" && !first(once) {
+			l.misdeed = ""
+		}
+		l.hang("handshake")
+		serveRaw(plugins.Handshake(), l)
 	case "host":
 		hostPart()
 	case "looks around":
@@ -123,8 +139,11 @@ func (r *recorder) Start(_ context.Context, h plugins.Host) (err error) {
 		}
 		_, _ = os.NewFile(1, "stdout").WriteString(strings.Repeat("y", 1<<17))
 	}
-	if r.config.Fail == "child" {
+	if r.config.Fail == "child" || r.config.Fail == "daemon" {
 		child := exec.Command("sleep", "1000")
+		if r.config.Fail == "daemon" {
+			child.Stderr, child.SysProcAttr = os.Stderr, &syscall.SysProcAttr{Setsid: true}
+		}
 		if err := child.Start(); err != nil {
 			return err
 		}
@@ -145,11 +164,21 @@ func (r *recorder) due(fail string, at uint64) bool {
 	if r.config.Once == "" {
 		return true
 	}
-	f, err := os.OpenFile(r.config.Once, os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return false
+	return first(r.config.Once)
+}
+
+// first makes a file and says whether it was not there.
+func first(path string) bool {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
+	return err == nil && f.Close() == nil
+}
+
+// versionHere is in a file beside the program, if there is one.
+func versionHere() string {
+	if text, err := os.ReadFile(os.Args[0] + ".version"); err == nil {
+		return string(text)
 	}
-	return f.Close() == nil
+	return "1.2.3"
 }
 
 func (r *recorder) Export(_ context.Context, w *netmonpb.Window) error {
@@ -158,6 +187,10 @@ func (r *recorder) Export(_ context.Context, w *netmonpb.Window) error {
 		os.Exit(5)
 	case r.due("hang", w.Sequence):
 		select {}
+	case r.due("leak", w.Sequence):
+		for kept := [][]byte{}; ; kept = append(kept, bytes.Repeat([]byte{1}, 1<<20)) {
+			runtime.KeepAlive(kept)
+		}
 	case r.due("rewind", w.Sequence):
 		return &plugins.Rewind{After: 2, Cause: "test"}
 	}
@@ -201,31 +234,93 @@ func (k keeper) Held(context.Context, []byte) (n uint64) {
 	return n
 }
 
-// liar acknowledges what it was never sent.
+// liar takes windows as an exporter does, but for one misdeed.
 type liar struct {
 	netmonpb.UnimplementedExporterServiceServer
 	goplugin.NetRPCUnsupportedPlugin
+	misdeed string
+}
+
+// hang keeps a caller waiting for ever.
+func (l *liar) hang(in string) {
+	if l.misdeed == "hang in "+in {
+		for {
+			time.Sleep(time.Hour)
+		}
+	}
+}
+
+// spoil makes a message giant or nonsense.
+func (l *liar) spoil(call string, m proto.Message) {
+	switch l.misdeed {
+	case "giant " + call:
+		m.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 1000, protowire.BytesType), make([]byte, 4<<20)))
+	case "malformed " + call:
+		m.ProtoReflect().SetUnknown([]byte{0xff, 0xff, 0xff})
+	}
 }
 
 func (l *liar) Describe(context.Context, *netmonpb.DescribeRequest) (*netmonpb.DescribeResponse, error) {
+	l.hang("Describe")
 	// Long enough to block whoever finds no reader.
 	_, err := os.NewFile(1, "stdout").WriteString(strings.Repeat("y", 1<<20))
-	return &netmonpb.DescribeResponse{Type: "test", Schema: &netmonpb.Block{}}, err
+	answer := &netmonpb.DescribeResponse{Type: "test", Schema: &netmonpb.Block{}}
+	l.spoil("Describe", answer)
+	return answer, err
+}
+
+func (l *liar) Validate(context.Context, *netmonpb.ValidateRequest) (*netmonpb.ValidateResponse, error) {
+	l.hang("Validate")
+	answer := &netmonpb.ValidateResponse{}
+	l.spoil("Validate", answer)
+	return answer, nil
 }
 
 func (l *liar) Configure(context.Context, *netmonpb.ConfigureRequest) (*netmonpb.ConfigureResponse, error) {
-	return &netmonpb.ConfigureResponse{}, nil
+	l.hang("Configure")
+	answer := &netmonpb.ConfigureResponse{}
+	l.spoil("Configure", answer)
+	return answer, nil
 }
 
 func (l *liar) Export(s netmonpb.ExporterService_ExportServer) error {
-	if _, err := s.Recv(); err != nil {
-		return err
+	for {
+		r, err := s.Recv()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		l.hang("Export")
+		answer := acknowledges(r.GetWindow().GetSequence())
+		switch {
+		case l.misdeed == "more":
+			answer = acknowledges(1 << 40)
+		case l.misdeed == "backwards" && r.GetWindow().GetSequence() == 3:
+			answer = acknowledges(1)
+		case l.misdeed == "neither":
+			answer = &netmonpb.ExportResponse{}
+		}
+		l.spoil("Export", answer)
+		if err := s.Send(answer); err != nil {
+			return err
+		}
 	}
-	if err := s.Send(&netmonpb.ExportResponse{Result: &netmonpb.ExportResponse_Acknowledged{Acknowledged: 1 << 40}}); err != nil {
-		return err
-	}
-	<-s.Context().Done()
-	return nil
+}
+
+func acknowledges(n uint64) *netmonpb.ExportResponse {
+	return &netmonpb.ExportResponse{Result: &netmonpb.ExportResponse_Acknowledged{Acknowledged: n}}
+}
+
+func (l *liar) Flush(context.Context, *netmonpb.FlushRequest) (*netmonpb.FlushResponse, error) {
+	l.hang("Flush")
+	return &netmonpb.FlushResponse{}, nil
+}
+
+func (l *liar) Stop(context.Context, *netmonpb.StopRequest) (*netmonpb.StopResponse, error) {
+	l.hang("Stop")
+	return &netmonpb.StopResponse{}, nil
 }
 
 func (l *liar) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {

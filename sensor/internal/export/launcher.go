@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,9 +93,10 @@ const launcherEnv = "NETMON_LAUNCHER"
 // maxOrder bounds a message, in bytes. What does not fit is not sent.
 const maxOrder = 200 << 10
 
-// NewLauncher starts one. Plugins run as account, nil for the sensor's own user;
-// sensorUID is whom runtimeDir belongs to, which the Launcher removes at its end.
-func NewLauncher(account *Account, sensorUID int, runtimeDir string) (*Launcher, error) {
+// NewLauncher starts one. Plugins run as account, nil for the sensor's own user, and
+// have at most memory bytes each, 0 for no bound; sensorUID is whom runtimeDir belongs
+// to, which the Launcher removes at its end.
+func NewLauncher(account *Account, memory int64, sensorUID int, runtimeDir string) (*Launcher, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("start launcher: %w", err)
@@ -106,7 +108,7 @@ func NewLauncher(account *Account, sensorUID int, runtimeDir string) (*Launcher,
 	if err != nil {
 		return nil, fmt.Errorf("start launcher: %w", err)
 	}
-	spec := launcherSpec{Account: account, SensorUID: sensorUID, RuntimeDir: runtimeDir}
+	spec := launcherSpec{Account: account, Memory: memory, SensorUID: sensorUID, RuntimeDir: runtimeDir}
 	text, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
@@ -178,7 +180,7 @@ func (l *Launcher) start(path, checksum string, env []string, stdout, stderr *os
 	case <-time.After(closeTimeout):
 		c.kill()
 		l.forget(c)
-		return nil, 0, errors.New("the launcher of plugins does not answer")
+		return nil, 0, fmt.Errorf("%w by the launcher of plugins within %v", ErrNoAnswer, closeTimeout)
 	}
 }
 
@@ -278,6 +280,7 @@ func (l *Launcher) read() {
 // launcherSpec is what a Launcher is told at its start.
 type launcherSpec struct {
 	Account    *Account
+	Memory     int64
 	SensorUID  int
 	RuntimeDir string
 }
@@ -292,6 +295,9 @@ func ServeLauncher() error {
 		return fmt.Errorf("launcher: %w", err)
 	}
 	os.Unsetenv(launcherEnv)
+	if err := limitMemory(spec.Memory); err != nil {
+		return fmt.Errorf("launcher: limit memory to %d bytes: %w", spec.Memory, err)
+	}
 	unix.CloseOnExec(3)
 	f := os.NewFile(3, "sensor")
 	c, err := net.FileConn(f)
@@ -303,7 +309,11 @@ func ServeLauncher() error {
 	if !ok {
 		return errors.New("launcher: descriptor 3 is no socket of a sensor")
 	}
-	s := &launches{conn: conn, account: spec.Account, running: map[uint64]int{}}
+	// What a plugin starts may leave its group, and would then be init's.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("launcher: %w", err)
+	}
+	s := &launches{conn: conn, account: spec.Account, running: map[uint64]int{}, plugins: map[int]bool{}}
 	s.serve()
 	removeAs(spec.SensorUID, spec.RuntimeDir)
 	return nil
@@ -315,8 +325,9 @@ type launches struct {
 	account *Account
 	all     sync.WaitGroup
 
-	mu      sync.Mutex     // guards running and writing
+	mu      sync.Mutex     // guards what follows, and writing
 	running map[uint64]int // process groups by order
+	plugins map[int]bool   // until they are reaped
 }
 
 func (s *launches) serve() {
@@ -340,6 +351,38 @@ func (s *launches) serve() {
 	}
 	s.mu.Unlock()
 	s.all.Wait()
+	s.endStrays()
+}
+
+// endStrays ends what plugins that are gone have left: such processes are the
+// launcher's children by now, and no plugins.
+func (s *launches) endStrays() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, pid := range children() {
+		if s.plugins[pid] {
+			continue
+		}
+		_ = unix.Kill(pid, unix.SIGKILL)
+		go func() { _, _ = unix.Wait4(pid, nil, 0, nil) }()
+	}
+}
+
+// children lists the children of all threads of the process, where the kernel does.
+func children() (pids []int) {
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, list := range lists {
+		text, err := os.ReadFile(list)
+		if err != nil {
+			continue // the thread is gone, and its children are another's
+		}
+		for field := range strings.FieldsSeq(string(text)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
 }
 
 func (s *launches) do(o order, files []*os.File) {
@@ -392,6 +435,7 @@ func (s *launches) run(o order, files []*os.File) {
 		s.mu.Lock()
 		if err = cmd.Start(); err == nil {
 			s.running[o.ID] = cmd.Process.Pid
+			s.plugins[cmd.Process.Pid] = true
 		}
 		s.mu.Unlock()
 		closeAll(files)
@@ -402,7 +446,12 @@ func (s *launches) run(o order, files []*os.File) {
 			_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
 			delete(s.running, o.ID)
 			s.mu.Unlock()
-			s.answer(answer{ID: o.ID, Exited: true, Error: message(cmd.Wait())})
+			err = cmd.Wait()
+			s.mu.Lock()
+			delete(s.plugins, cmd.Process.Pid)
+			s.mu.Unlock()
+			s.endStrays()
+			s.answer(answer{ID: o.ID, Exited: true, Error: message(err)})
 			return
 		}
 		err = fmt.Errorf("start plugin %s: %w", o.Path, unwrapPath(err))

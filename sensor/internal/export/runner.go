@@ -63,11 +63,15 @@ func newRunner(o Options, logger hclog.Logger) (*runner, error) {
 	if o.Launcher != nil {
 		account = o.Launcher.account
 	}
+	host := os.Environ()
+	if o.Memory > 0 {
+		host = append(host, collectAt(o.Memory)) // the last one counts
+	}
 	r := &runner{
 		launcher: o.Launcher,
 		checksum: o.Checksum,
 		path:     o.Path,
-		env:      environment(os.Environ(), o.Env, logger.GetLevel()),
+		env:      environment(host, o.Env, logger.GetLevel()),
 		account:  account,
 		logger:   logger,
 		stderr:   &stderrLog{logger: logger},

@@ -21,7 +21,7 @@ func (s *Sink) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.limits.validate)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.limits.validate, fmt.Errorf("%w to Validate within %v", ErrNoAnswer, s.limits.validate))
 	defer cancel()
 	answer, err := p.rpc.Validate(ctx, &netmonpb.ValidateRequest{
 		Config: &netmonpb.Config{Name: s.options.Name, Json: body, BaseDir: s.options.BaseDir},

@@ -204,21 +204,6 @@ func TestKeeperAheadOfTheLog(t *testing.T) {
 	b.wantReceived("window 99", "snapshot 2", "window 3", "stop 0")
 }
 
-func TestProtocolError(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, "liar")
-	b.start()
-	pid := b.sink.Status().PID
-	b.log.append(1, 1)
-	b.awaitRunning(pid)
-	if s := b.sink.Status(); s.Acknowledged != 0 || !strings.Contains(s.LastError, "but only 1 were sent") {
-		t.Fatalf("%+v", s)
-	}
-	if !strings.Contains(b.lines.String(), "wrote to standard output") {
-		t.Error("nobody tells of what is on standard output")
-	}
-}
-
 func TestFrozenPlugin(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "exporter")

@@ -1,0 +1,3 @@
+plugins {
+  memory_limit = "64MiB"
+}
