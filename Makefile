@@ -15,6 +15,8 @@ DOCKER ?= docker
 IMAGE ?= netmon
 CONFIG ?= netmon.hcl
 FUZZTIME ?= 10m
+CHAOS ?= 10m
+CHAOS_SEED ?=
 CACHE := $(CURDIR)/.cache
 BUF_VERSION := 1.75.0
 BUF := $(CACHE)/buf-$(BUF_VERSION)
@@ -90,6 +92,14 @@ bench-live: build ## loss and CPU of live capture beside a program that only cou
 .PHONY: overload
 overload: compiler ## a minute of ten times more packets than a sensor can take, to the packet (root)
 	NETMON_OVERLOAD=1m go test -count=1 -timeout 5m $(TESTEXEC) -v -run TestOverload ./sensor/cmd/netmon-sensor
+
+.PHONY: chaos
+chaos: compiler ## CHAOS=10m of faults at random, then every counter of every server (CHAOS_SEED=n repeats; root)
+	NETMON_CHAOS=$(CHAOS) NETMON_CHAOS_SEED=$(CHAOS_SEED) go test -count=1 -timeout 2h $(TESTEXEC) -v -run 'TestChaosTown$$' ./sensor/cmd/netmon-sensor
+
+.PHONY: chaos-mutants
+chaos-mutants: compiler ## mistakes of delivery, each of which such a run must find (minutes; root)
+	NETMON_CHAOS_MUTANTS=1 NETMON_CHAOS_SEED=$(CHAOS_SEED) go test -count=1 -timeout 1h $(TESTEXEC) -v -run 'TestChaosMutants$$' ./sensor/cmd/netmon-sensor
 
 .PHONY: flood
 flood: compiler ## attacks of two million packets each: memory, totals, counters, time per packet

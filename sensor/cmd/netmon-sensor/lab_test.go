@@ -101,12 +101,19 @@ func (h *host) http() *http.Client {
 	}
 }
 
-func (h *host) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	type result struct {
-		net.Conn
-		error
-	}
-	dialled := make(chan result, 1)
+func (h *host) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	err = h.inside(func() error {
+		var d net.Dialer
+		conn, err = d.DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
+}
+
+// inside runs f on a thread in the namespace. Sockets stay in the namespace that
+// they were made in.
+func (h *host) inside(f func() error) error {
+	done := make(chan error, 1)
 	go func() {
 		// Never unlocked: the thread, which stays in the namespace, ends with the goroutine.
 		runtime.LockOSThread()
@@ -115,16 +122,12 @@ func (h *host) dial(ctx context.Context, network, address string) (net.Conn, err
 			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
 			ns.Close()
 		}
-		if err != nil {
-			dialled <- result{nil, err}
-			return
+		if err == nil {
+			err = f()
 		}
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, network, address)
-		dialled <- result{conn, err}
+		done <- err
 	}()
-	r := <-dialled
-	return r.Conn, r.error
+	return <-done
 }
 
 // get returns the body of an answer with status 200.
@@ -187,6 +190,13 @@ func (h *host) meter(iface string) *meter {
 
 func (m *meter) read() (sent, received traffic) {
 	m.h.t.Helper()
+	all := m.h.counters("lab")
+	return all["sent"], all["received"]
+}
+
+// counters reads the named counters of a table of nftables.
+func (h *host) counters(table string) map[string]traffic {
+	h.t.Helper()
 	var all struct {
 		NFTables []struct {
 			Counter struct {
@@ -195,16 +205,12 @@ func (m *meter) read() (sent, received traffic) {
 			}
 		}
 	}
-	if err := json.Unmarshal([]byte(m.h.run("nft", "-j", "list", "counters", "table", "inet", "lab")), &all); err != nil {
-		m.h.t.Fatal(err)
+	if err := json.Unmarshal([]byte(h.run("nft", "-j", "list", "counters", "table", "inet", table)), &all); err != nil {
+		h.t.Fatal(err)
 	}
+	found := map[string]traffic{}
 	for _, item := range all.NFTables {
-		switch item.Counter.Name {
-		case "sent":
-			sent = item.Counter.traffic
-		case "received":
-			received = item.Counter.traffic
-		}
+		found[item.Counter.Name] = item.Counter.traffic
 	}
-	return sent, received
+	return found
 }

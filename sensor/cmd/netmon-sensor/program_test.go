@@ -194,16 +194,23 @@ func (h *host) startSensor(config string, flags ...string) *program {
 	return start(h.t, "sensor", h.command(bin(h.t, sensorProgram), append([]string{"-config", path}, flags...)...))
 }
 
-// plugin returns the pid of the running plugin of p of this name, 0 for none. Its
-// parent is p's launcher.
+// plugin returns the pid of the running plugin of p of this name, 0 for none.
 func (p *program) plugin(name string) int {
 	p.t.Helper()
-	for _, launcher := range p.children(p.pid(), sensorProgram) {
-		for _, pid := range p.children(launcher, name) {
-			return pid
-		}
+	for _, pid := range p.plugins(name) {
+		return pid
 	}
 	return 0
+}
+
+// plugins are the pids of the running plugins of p of these names. Their parent is
+// p's launcher.
+func (p *program) plugins(names ...string) (pids []int) {
+	p.t.Helper()
+	for _, launcher := range p.children(p.pid(), sensorProgram) {
+		pids = append(pids, p.children(launcher, names...)...)
+	}
+	return pids
 }
 
 // children are the running processes below parent that execute a program of one of
