@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/hex"
 	"encoding/json"
+	"math"
 	"net/http"
 	"time"
 )
@@ -17,6 +18,7 @@ type sensorSummary struct {
 	id, logID      string
 	watermark, end uint64
 	imbalance      uint64
+	coverage       *float64 // of the interface where it is least; nil: not said
 	rows, series   int
 	seen           time.Time
 	online         bool
@@ -49,6 +51,13 @@ func (s *service) summarize(st *state) summary {
 			one.rows += len(l.rows)
 			one.conflicting = one.conflicting || l.conflicting
 		}
+		if g := sensor.items["coverage_ratio"]; g != nil {
+			for _, series := range g.series {
+				if v := series.gauge; series.hasGauge && v >= 0 && v <= math.MaxFloat64 && (one.coverage == nil || v < *one.coverage) {
+					one.coverage = &v
+				}
+			}
+		}
 		out.series += sensor.series
 		out.sensors = append(out.sensors, one)
 	}
@@ -71,6 +80,7 @@ type agent struct {
 	Rows         int        `json:"rows"`
 	Series       int        `json:"series"`
 	Imbalance    uint64     `json:"imbalance_bytes"`
+	Coverage     *float64   `json:"coverage_ratio"` // null: the sensor does not say
 	Conflict     bool       `json:"conflict"`
 }
 
@@ -80,7 +90,7 @@ func (s *service) agentOf(sum *sensorSummary) agent {
 		ID: sum.id, Status: "offline", Version: sum.about.Version, Addresses: append([]string{}, sum.about.Addresses...),
 		LastSeen: sum.seen.UTC(), LogID: hex.EncodeToString([]byte(sum.logID)), LastSequence: sum.watermark, WindowEnd: end,
 		LagSeconds: max(0, s.now().Sub(end).Seconds()),
-		Rows:       sum.rows, Series: sum.series, Imbalance: sum.imbalance, Conflict: sum.conflicting,
+		Rows:       sum.rows, Series: sum.series, Imbalance: sum.imbalance, Coverage: sum.coverage, Conflict: sum.conflicting,
 	}
 	if sum.online {
 		a.Status = "online"

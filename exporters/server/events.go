@@ -78,6 +78,7 @@ func (s *service) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // that of requests would end the stream; tests without a connection have none
 	tick := time.NewTicker(eventEvery)
 	defer tick.Stop()
 	for {

@@ -70,6 +70,9 @@ func TestOpenAPI(t *testing.T) {
 		status                    int
 	}{
 		{"GET /", "read", "", nil, 200},
+		{"GET /app.js", "read", "", nil, 200},
+		{"GET /chart.js", "read", "", nil, 200},
+		{"GET /style.css", "read", "", nil, 200},
 		{"GET /metrics", "read", "", nil, 200},
 		{"GET /metrics", spare, "", nil, 401},
 		{"POST /api/v1/metrics", "push", contentType, window, 200},

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/prometheus/exporter-toolkit/web"
 )
 
 // route is a path and what answers it. A GET answers HEAD, too. A last element
@@ -24,7 +22,10 @@ type route struct {
 // table is everything the server answers to.
 func (s *service) table() []route {
 	return []route{
-		{"GET", "/", s.landing(), forRead},
+		{"GET", "/", s.pageFile("index.html", "text/html; charset=utf-8"), forRead},
+		{"GET", "/app.js", s.pageFile("app.js", "text/javascript; charset=utf-8"), forRead},
+		{"GET", "/chart.js", s.pageFile("chart.js", "text/javascript; charset=utf-8"), forRead},
+		{"GET", "/style.css", s.pageFile("style.css", "text/css; charset=utf-8"), forRead},
 		{"GET", "/metrics", s.scrape.ServeHTTP, forRead},
 		{"POST", "/api/v1/metrics", s.receive, forPush},
 		{"POST", "/api/v1/heartbeat", s.heartbeat, forPush},
@@ -163,27 +164,3 @@ func (w *watched) Write(b []byte) (int, error) {
 
 // Unwrap is for http.ResponseController.
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// landing is a page for who comes with a browser.
-func (s *service) landing() http.HandlerFunc {
-	page, err := web.NewLandingPage(web.LandingConfig{
-		Name:        "netmon server",
-		Description: "What the netmon sensors count, by domain name, for Prometheus.",
-		Version:     s.version,
-		Profiling:   "false",
-		Links: []web.LandingLinks{
-			{Address: "/metrics", Text: "Metrics", Description: "for Prometheus: text, OpenMetrics, gzip"},
-			{Address: "/api/v1/agents", Text: "Sensors", Description: "who reports here, and when last"},
-			{Address: "/api/v1/domains", Text: "Domains", Description: "the most of the traffic; likewise /addresses, /protocols, /dns"},
-			{Address: "/api/v1/traffic", Text: "Traffic", Description: "bytes per second in the last hour"},
-			{Address: "/api/v1/stats", Text: "Totals", Description: "since the sensors began to count"},
-			{Address: "/api/v1/status", Text: "Status", Description: "version, storage, sizes"},
-			{Address: "/-/healthy", Text: "Healthy", Description: "the process answers"},
-			{Address: "/-/ready", Text: "Ready", Description: "or why not"},
-		},
-	})
-	if err != nil { // the template is part of the toolkit
-		return func(w http.ResponseWriter, _ *http.Request) { s.fail(w, fmt.Errorf("landing page: %w", err)) }
-	}
-	return page.ServeHTTP
-}

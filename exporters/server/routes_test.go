@@ -22,7 +22,7 @@ func TestRoutes(t *testing.T) {
 		status       int
 		kind, holds  string
 	}{
-		{"GET", "/", 200, "text/html", `/metrics">Metrics</a>`},
+		{"GET", "/", 200, "text/html", `<a href="metrics">Metrics</a>`},
 		{"GET", "/metrics", 200, "text/plain; version=0.0.4", "network_domains_accessed_total"},
 		{"HEAD", "/metrics", 200, "text/plain; version=0.0.4", ""},
 		{"GET", "/health", 200, "application/json", `"healthy"`},
