@@ -38,6 +38,7 @@ type join struct {
 	publish  func(start, end int64, rows []*netmonpb.Row) error // nil: nobody wants windows
 	report   *report                                            // what replay prints, else nil
 	evidence *evidence                                          // likewise, for -explain
+	newest   *newest                                            // what pages show; nil: there are none
 	gauges   func(v *view.Set, end int64, l *ledger)            // adds what others know to the view sensor; may be nil
 	aged     int64                                              // packet time of the book's last ageing
 	closed   int64                                              // end of the newest window
@@ -142,6 +143,7 @@ func (j *join) epoch(end int64, hs []*harvest) error {
 		start = j.closed
 	}
 	j.closed = end
+	j.newest.cut(end)
 	return j.publish(start, end, j.views.Cut(end))
 }
 
@@ -228,6 +230,7 @@ func (j *join) add(h *harvest, r *flow.Record, first bool) {
 	if f.Domain != view.Excluded {
 		j.share.add(n.name != 0, f.BytesSent+f.BytesReceived, f.Connections)
 	}
+	j.newest.add(r, &f, n.source)
 	j.views.Add(&f)
 }
 

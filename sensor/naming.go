@@ -74,6 +74,7 @@ func (j *join) name(hs []*harvest) {
 
 func (j *join) learn(f factRef) {
 	j.book.Learn(f.f, f.h.names.Text)
+	j.newest.learned(f.f, f.h.names.Text)
 	j.evidence.learned(f.f, f.h.names.Text, j.book)
 }
 

@@ -117,6 +117,7 @@ func New(cfg *config.Config, version string, logger hclog.Logger, plugins plugin
 	}
 	s.exporters.set(s.sinks)
 	p.join.changes = make(chan func())
+	p.join.newest = &newest{}
 	p.join.publish = s.append
 	p.join.ifaces = func(i uint16) string { return s.rings.Interface(i).Name }
 	p.join.gauges = (&ringFigures{rings: s.rings, ceiling: limit.total()}).add

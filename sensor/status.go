@@ -72,6 +72,7 @@ func newStatus(cfg config.Status, version string, sensor *Sensor) (*status, erro
 			http.Error(w, "off: say status { reload = true }, or send SIGHUP", http.StatusForbidden)
 		})
 	}
+	s.addPages(mux)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)

@@ -89,7 +89,8 @@ exporter "server" "second" {
 	sensor.load(config)
 
 	for _, page := range []string{
-		"/metrics", "/-/ready", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2",
+		"/", "/flows", "/names", "/cursors", "/ledger", "/flows?format=json", "/names?format=json", "/cursors?format=json", "/ledger?format=json",
+		"/api/v1/domains", "/api/v1/addresses", "/api/v1/protocols", "/metrics", "/-/ready", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2",
 	} {
 		answer, err := w.client.http().Get(statusURL + page)
 		if err != nil {
