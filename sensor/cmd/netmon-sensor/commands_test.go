@@ -20,7 +20,7 @@ func TestImportYAML(t *testing.T) {
 	}
 	for file, checker := range map[string]string{
 		"agent.yaml": sensorProgram, "agent-late.yaml": sensorProgram,
-		"server.yaml": serverProgram,
+		"server.yaml": serverProgram, "server-late.yaml": serverProgram,
 	} {
 		t.Run(file, func(t *testing.T) {
 			var stdout, stderr strings.Builder
@@ -31,7 +31,9 @@ func TestImportYAML(t *testing.T) {
 			if !strings.Contains(stderr.String(), "line ") {
 				t.Errorf("no notes on standard error: %q", stderr.String())
 			}
-			converted := writeFile(t, "converted.hcl", strings.Replace(stdout.String(), "interfaces = [\"e", "interfaces = [\"lo\", \"e", 1))
+			// Interfaces and certificates of another machine.
+			here := strings.NewReplacer(`interfaces = ["e`, `interfaces = ["lo", "e`, `"/etc/cert.pem"`, `""`, `"/etc/key.pem"`, `""`)
+			converted := writeFile(t, "converted.hcl", here.Replace(stdout.String()))
 			cmd := exec.Command(bin(t, checker), "-config", converted, "-check-config")
 			cmd.Env = append(os.Environ(), "SERVER=server.example", "X=x")
 			if code, out, text := call(t, cmd); code != exitFine {
