@@ -32,7 +32,7 @@ func TestImportYAML(t *testing.T) {
 				t.Errorf("no notes on standard error: %q", stderr.String())
 			}
 			// Interfaces and certificates of another machine.
-			here := strings.NewReplacer(`interfaces = ["e`, `interfaces = ["lo", "e`, `"/etc/cert.pem"`, `""`, `"/etc/key.pem"`, `""`)
+			here := strings.NewReplacer(`["en0"]`, `["lo"]`, `["eth0", "wl*"]`, `["lo"]`, `"/etc/cert.pem"`, `""`, `"/etc/key.pem"`, `""`)
 			converted := writeFile(t, "converted.hcl", here.Replace(stdout.String()))
 			cmd := exec.Command(bin(t, checker), "-config", converted, "-check-config")
 			cmd.Env = append(os.Environ(), "SERVER=server.example", "X=x")
