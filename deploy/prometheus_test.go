@@ -124,7 +124,7 @@ func TestScrapeConfigs(t *testing.T) {
 				write("web.yml", read(t, filepath.Join(examples, pair.web)))
 				web = "web.yml"
 			}
-			server := write("server.hcl", fmt.Sprintf("server {\n  listen = [\"127.0.0.1:8080\"]\n  web_config_file = %q\n}\n", web))
+			server := write("server.hcl", fmt.Sprintf("server {\n  listen = [\"127.0.0.1:8080\"]\n  web_config_file = %q\n  storage \"memory\" {}\n}\n", web))
 			for _, args := range [][]string{
 				{filepath.Join(top(t), "bin/netmon-exporter-server"), "-config", server},
 				{"prometheus", "--config.file=" + config, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:9090"},
