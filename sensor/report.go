@@ -213,16 +213,15 @@ func (p *report) write(w io.Writer, name func(names.ID) string, file *capture.Fi
 	}
 	b := bufio.NewWriterSize(w, 1<<16)
 	b.Write(head[:len(head)-len("\n}")])
-	err = errors.Join(lines(b, "domains", slices.Values(out.Domains)), lines(b, "ips", slices.Values(out.IPs)))
+	lines(b, "domains", out.Domains, (*domainJSON).append)
+	lines(b, "ips", out.IPs, (*ipJSON).append)
 	if withFlows {
 		sorted := slices.SortedFunc(p.all(), func(a, b *reportFlow) int { return cmp.Compare(a.order, b.order) })
-		err = errors.Join(err, lines(b, "flows", func(yield func(*flowJSON) bool) {
-			for _, f := range sorted {
-				if !yield(f.json(name, file)) {
-					return
-				}
-			}
-		}))
+		lines(b, "flows", sorted, func(f **reportFlow, line []byte) []byte {
+			encoded, failed := json.Marshal((*f).json(name, file))
+			err = errors.Join(err, failed)
+			return append(line, encoded...)
+		})
 	}
 	b.WriteString("\n}\n")
 	return errors.Join(err, b.Flush())
@@ -230,20 +229,40 @@ func (p *report) write(w io.Writer, name func(names.ID) string, file *capture.Fi
 
 // lines adds a list to an object that is being written, an entry on each line.
 // There may be millions: none of them waits in memory for the others.
-func lines[T any](b *bufio.Writer, name string, list iter.Seq[T]) error {
+func lines[T any](b *bufio.Writer, name string, list []T, encode func(v *T, line []byte) []byte) {
 	fmt.Fprintf(b, ",\n %q: [", name)
 	separator := "\n  "
-	for v := range list {
-		line, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
-		b.WriteString(separator)
+	var line []byte
+	for i := range list {
+		line = encode(&list[i], append(line[:0], separator...))
 		b.Write(line)
 		separator = ",\n  "
 	}
 	b.WriteString("\n ]")
-	return nil
+}
+
+// append encodes d as encoding/json does, without reflection: there may be millions.
+// No name has a byte that needs escaping.
+func (d *domainJSON) append(b []byte) []byte {
+	b = append(append(append(b, `{"name":"`...), d.Name...), '"')
+	b = number(b, `,"bytes_sent":`, d.BytesSent)
+	b = number(b, `,"bytes_received":`, d.BytesReceived)
+	b = number(b, `,"packets_sent":`, d.PacketsSent)
+	b = number(b, `,"packets_received":`, d.PacketsReceived)
+	return append(number(b, `,"connections":`, d.Connections), '}')
+}
+
+// append does the same for an address.
+func (p *ipJSON) append(b []byte) []byte {
+	b = append(append(append(b, `{"ip":"`...), p.IP...), '"')
+	b = number(b, `,"packets_out":`, p.PacketsOut)
+	b = number(b, `,"packets_in":`, p.PacketsIn)
+	b = number(b, `,"bytes_out":`, p.BytesOut)
+	return append(number(b, `,"bytes_in":`, p.BytesIn), '}')
+}
+
+func number(b []byte, key string, n uint64) []byte {
+	return strconv.AppendUint(append(b, key...), n, 10)
 }
 
 // all yields every flow.
