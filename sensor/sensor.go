@@ -298,7 +298,7 @@ func pluginDirs(cfg *config.Config) []string {
 func Check(ctx context.Context, cfg *config.Config, version string, logger hclog.Logger) error {
 	_, err := checkSinks(ctx, cfg, version, logger)
 	_, absent := capture.Match(cfg.Capture.Interfaces)
-	return errors.Join(err, absent)
+	return errors.Join(ceilingOf(cfg).check(cfg), err, absent)
 }
 
 func checkSinks(ctx context.Context, cfg *config.Config, version string, logger hclog.Logger) ([]sink, error) {

@@ -330,7 +330,7 @@ func TestReloadMutants(t *testing.T) {
 	t.Parallel()
 	h, peer := newHost(t), newHost(t)
 	h.wire("eth0", "192.0.2.1/24", peer, "eth0", "192.0.2.2/24")
-	plain := reloadConfig(`"eth0"`, "", "ignore_ports = [9]\n  ignore_domains = [\"a.example\"]", "info", "")
+	plain := reloadConfig(`"eth0"`, "", "ignore_ports = [9]\n  ignore_domains = [\"a-name-that-is-long-enough-to-be-hit.example\"]", "info", "")
 	sensor := h.reloadingSensor(plain)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -340,7 +340,13 @@ func TestReloadMutants(t *testing.T) {
 	for range mutants {
 		text := []byte(plain)
 		for range 1 + random.IntN(2) {
-			text[random.IntN(len(text))] = byte(random.IntN(256))
+			at := random.IntN(len(text))
+			switch old := text[at]; {
+			case old-'a' < 26 && random.IntN(2) == 0: // another name is a good one
+				text[at] = 'a' + byte(random.IntN(26))
+			default:
+				text[at] = byte(random.IntN(256))
+			}
 		}
 		sensor.write(string(text))
 		switch status, answer := sensor.post(); status {
