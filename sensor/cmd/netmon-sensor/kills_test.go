@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -82,7 +83,13 @@ func TestSecondSignalKeepsTheLog(t *testing.T) {
 		}
 		return nil
 	})
-	w.client.run("sync", "-f", filepath.Join(dir, "log.db")) // what is on its way is there
+	eventually(t, 5*time.Second, "the last window is on disk", func() error {
+		info, err := os.Stat(filepath.Join(dir, "log.db"))
+		if err == nil && time.Since(info.ModTime()) < time.Second {
+			err = errors.New("written a moment ago")
+		}
+		return err
+	})
 	began := time.Now()
 	first.signal(syscall.SIGTERM)
 	first.wait(5 * time.Second)
