@@ -130,6 +130,7 @@ image-root: build
 	@cp deploy/image/passwd deploy/image/group bin/image/etc/
 	@cp /etc/ssl/certs/ca-certificates.crt bin/image/etc/ssl/certs/
 	@chmod -R go-w bin/image/netmon* bin/image/etc bin/image/var
+	@chmod 1777 bin/image/var/lib/netmon-server
 
 # A version that every packager takes: 1.2.3 for the tag v1.2.3, else below any.
 PACKAGE_VERSION ?= $(or $(patsubst v%,%,$(filter v%,$(VERSION))),0.0.0-dev+$(VERSION))
