@@ -49,6 +49,7 @@ const (
 type table struct {
 	list    []Interface      // by number; 0 stands for none
 	numbers map[int32]uint16 // by the kernel's index, those just gone included
+	refused int              // devices that are selected and got no number
 }
 
 func (t *table) interfaceOf(number uint16) Interface {
@@ -89,6 +90,8 @@ type registry struct {
 	stray map[int32]leaver // by index of devices that are gone
 	left  map[int]Counted  // by index, the last words of devices that went since the latest update
 	shown map[int]Counted  // by index, what Stats last read; never changed
+
+	refused int // devices of the latest update that got no number
 }
 
 type leaver struct {
@@ -107,9 +110,11 @@ func (r *registry) update(ds []device, now time.Time) (t *table, changes []strin
 	for n := range r.list {
 		r.list[n].Present = false
 	}
+	r.refused = 0
 	for _, d := range ds {
 		n := r.number(d.name, now)
 		if n == 0 {
+			r.refused++
 			changes = append(changes, "interface "+d.name+" is not captured: there are too many")
 			continue
 		}
@@ -197,6 +202,7 @@ func (r *registry) number(name string, now time.Time) uint16 {
 		}
 	}
 	if free != 0 && len(r.list) > reuseNumbers {
+		r.gone[free] = time.Time{} // the next one gets another
 		return uint16(free)
 	}
 	if len(r.list) > 0xffff {
@@ -216,7 +222,7 @@ func (r *registry) rebase(d device) {
 }
 
 func (r *registry) table(now time.Time) *table {
-	t := &table{list: slices.Clone(r.list), numbers: map[int32]uint16{}}
+	t := &table{list: slices.Clone(r.list), numbers: map[int32]uint16{}, refused: r.refused}
 	for index, l := range r.stray {
 		if now.Sub(l.since) > stray {
 			delete(r.stray, index)

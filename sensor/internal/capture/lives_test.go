@@ -230,6 +230,9 @@ func TestLiveStartUnderLoad(t *testing.T) {
 		defer rd.mu.Unlock()
 		return slices.ContainsFunc(rd.all, func(c caught) bool { return number(c) == sent })
 	})
+	eventually(t, 5*time.Second, "every ring gave what it got, from before the filter, too", func() bool {
+		return !slices.ContainsFunc(r.Stats().Shards, func(s ShardStats) bool { return s.Packets != s.Delivered+s.Skipped+s.Damaged })
+	})
 	rd.stop()
 	seen := map[int]int{}
 	first := sent

@@ -108,6 +108,22 @@ func (s *socket) count() {
 	}
 }
 
+// begin sets the counters to what the ring holds, while nothing passes the filter.
+// Packets from before the first filter are in there, and the library has cleared the
+// kernel's counters since some of them.
+func (s *socket) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ring == nil {
+		return
+	}
+	s.count()
+	s.totals = [3]uint64{}
+	for n := range s.size.blocks {
+		s.totals[0] += uint64(binary.NativeEndian.Uint32(s.ring[n*s.size.block+blockCount:]))
+	}
+}
+
 func (s *socket) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

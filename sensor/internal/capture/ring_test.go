@@ -109,6 +109,26 @@ func next1(t *testing.T, r *ringSource) []Packet {
 	return ps
 }
 
+// What a ring holds as it begins is accounted for, whatever the kernel says of it.
+func TestRingBegins(t *testing.T) {
+	r := handRing(3, 1<<16)
+	early := ringPacket{at: 999, index: 7, hatype: arphrdEther, wire: 4, data: "old!"}
+	fill(r.ring[:1<<16], early, early)
+	fill(r.ring[1<<16:2<<16], early)
+	r.engine.(*fakeEngine).counts = [3]uint32{9, 8, 1} // what has since been cleared is not in it
+	r.begin()
+	next1(t, r)
+	next1(t, r)
+	if got := r.totals; got != [3]uint64{3} || r.skipped.Load() != 3 {
+		t.Errorf("%v in the ring, %d passed over", got, r.skipped.Load())
+	}
+	r.engine.(*fakeEngine).counts = [3]uint32{12, 9, 1}
+	r.count()
+	if got := r.totals; got != [3]uint64{5, 1} {
+		t.Errorf("then %v", got)
+	}
+}
+
 func TestRingWalk(t *testing.T) {
 	r := handRing(2, 1<<16)
 	fill(r.ring[:1<<16],
@@ -432,6 +452,23 @@ func TestRegistryChurn(t *testing.T) {
 	}
 	if len(r.list) > 2*reuseNumbers || len(r.stray) > 2*reuseNumbers {
 		t.Errorf("%d numbers, %d strays", len(r.list), len(r.stray))
+	}
+}
+
+func TestRegistryIsBounded(t *testing.T) {
+	r := newRegistry()
+	r.list, r.gone = make([]Interface, 1<<16), make([]time.Time, 1<<16)
+	for n := range r.list {
+		r.list[n].Name = "former"
+	}
+	eth := []device{{index: 2, name: "eth0"}, {index: 3, name: "eth1"}}
+	tab, changes := r.update(eth, time.Now())
+	if tab.refused != 2 || len(tab.indexes()) != 0 || !slices.Contains(changes, "interface eth1 is not captured: there are too many") {
+		t.Errorf("%d refused, %q", tab.refused, changes)
+	}
+	r.gone[7] = time.Now().Add(-2 * forgotten)
+	if tab, _ = r.update(eth, time.Now()); tab.refused != 1 || tab.numbers[2] != 7 {
+		t.Errorf("%d refused, number %d", tab.refused, tab.numbers[2])
 	}
 }
 

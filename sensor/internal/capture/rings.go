@@ -177,6 +177,9 @@ func (r *Rings) open(open opener) error {
 			return err
 		}
 	}
+	for _, s := range r.sockets {
+		s.begin()
+	}
 	t := r.watcher.table.Load()
 	if err := r.attach(t); err != nil {
 		return err

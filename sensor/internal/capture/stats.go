@@ -6,6 +6,10 @@ import "time"
 type Stats struct {
 	Shards     []ShardStats
 	Interfaces []InterfaceStats
+
+	// Refused is how many interfaces are selected and not captured now, because
+	// 65535 names have a number already.
+	Refused int
 }
 
 // ShardStats are one ring's. Packets is Delivered + Skipped + Damaged + what
@@ -52,6 +56,7 @@ func (r *Rings) Stats() Stats {
 		s.mu.Unlock()
 		out.Shards = append(out.Shards, is)
 	}
+	out.Refused = r.watcher.table.Load().refused
 	all, err := devices(r.watcher.handle)
 	if err != nil {
 		return out
