@@ -34,6 +34,7 @@ func (f *ringFigures) add(v *view.Set, end int64, l *ledger) {
 		l.excess += gone - min(gone, s.Packets)
 		*was = s
 	}
+	v.Gauge("interfaces_refused", "", 0, "", float64(stats.Refused))
 	all := f.rings.Interfaces()
 	f.ifaces, l.seen = reach(f.ifaces, len(all)-1), reach(l.seen, len(all)-1)
 	for _, s := range stats.Interfaces {

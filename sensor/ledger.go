@@ -73,6 +73,8 @@ func (j *join) sensorRows(h *harvest) {
 	j.total("names_invalid_total", "", shard, "", s.NamesInvalid)
 	j.total("names_overflowed_total", "", shard, "heads", s.HeadsOverflowed)
 	j.total("names_overflowed_total", "", shard, "streams", s.StreamsOverflowed)
+	j.total("names_overflowed_total", "", shard, "transactions", s.TransactionsOverflowed)
+	j.total("names_overflowed_total", "", shard, "resolvers", s.RowsOverflowed)
 	j.total("names_overflowed_total", "", shard, "facts", s.FactsOverflowed)
 	j.total("names_overflowed_total", "", shard, "hints", s.HintsOverflowed)
 	for i := range h.names.DNS {

@@ -22,7 +22,7 @@ func itemHelp() map[string]string {
 		"packets_held":           "Packets counted whose flow may still show its own name.",
 		"dns_malformed_total":    "DNS messages that ended early or made no sense.",
 		"names_invalid_total":    "Names seen that are no valid domain name.",
-		"names_overflowed_total": "Evidence given up because a bound was reached (detail: heads, streams, facts, hints, book).",
+		"names_overflowed_total": "Evidence given up because a bound was reached (detail: heads, streams, transactions, resolvers, facts, hints, book).",
 		"log_gaps_total":         "Times that the sensor was not there, by how the one before it ended (detail: stopped, killed).",
 		"log_gap_seconds_total":  "How long nothing was counted because of that, whole seconds begun each time.",
 		"audit_imbalance":        "Packets decoded less those accounted and held; not 0 is a fault of the sensor.",
@@ -49,6 +49,7 @@ func itemHelp() map[string]string {
 
 		"interface_info":            "An address of an interface (detail: its MAC address).",
 		"interface_up":              "1 while the interface is there and up.",
+		"interfaces_refused":        "Interfaces selected and not captured because there were too many.",
 		"names_evicted_total":       "Answers forgotten because there were too many.",
 		"names_known":               "Names in the join's book.",
 		"rows":                      "Rows of a view (detail) in use.",

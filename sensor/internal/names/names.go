@@ -89,7 +89,9 @@ type Stats struct {
 	DNSMalformed             uint64 // messages that ended before they said they would, or made no sense
 	NamesInvalid             uint64 // names that are no valid domain name and were ignored
 	HeadsOverflowed          uint64 // flows whose first bytes could not be held: too many at once
-	StreamsOverflowed        uint64 // DNS streams, fragments or transactions likewise
+	StreamsOverflowed        uint64 // DNS streams and fragments likewise
+	TransactionsOverflowed   uint64 // DNS queries counted as unanswered before their time: too many waited
+	RowsOverflowed           uint64 // additions to the DNS row of all others: too many resolvers and types in one epoch
 	FactsOverflowed          uint64 // answers and covers beyond the bound of one epoch
 	HintsOverflowed          uint64 // hints likewise
 }

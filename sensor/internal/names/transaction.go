@@ -39,7 +39,7 @@ func (o *Observer) query(p *Packet, msg []byte, protocol uint8) {
 		o.unanswered(k, t)
 	} else if o.pending.full() {
 		oldest, t := o.pending.oldest()
-		o.out.Stats.StreamsOverflowed++
+		o.out.Stats.TransactionsOverflowed++
 		o.unanswered(oldest, t)
 	}
 	*o.pending.add(k) = transaction{
@@ -97,7 +97,7 @@ func (o *Observer) unanswered(k transactionKey, t *transaction) {
 func (o *Observer) row(k rowKey) *DNSCount {
 	i, ok := o.rows[k]
 	if !ok && len(o.out.DNS) >= o.limits.DNSRows {
-		o.out.Stats.StreamsOverflowed++
+		o.out.Stats.RowsOverflowed++
 		k = rowKey{iface: k.iface, rcode: k.rcode}
 		i, ok = o.rows[k]
 	}

@@ -114,8 +114,8 @@ func TestTransactionsAreBounded(t *testing.T) {
 	if queries != h.Stats.DNSQueries || responses != h.Stats.DNSResponses {
 		t.Errorf("rows have %d queries and %d responses, stats %d and %d", queries, responses, h.Stats.DNSQueries, h.Stats.DNSResponses)
 	}
-	if h.Stats.StreamsOverflowed != 7+2 {
-		t.Errorf("%d overflowed", h.Stats.StreamsOverflowed)
+	if s := h.Stats; s.TransactionsOverflowed+s.RowsOverflowed != 7+2 || s.StreamsOverflowed != 0 {
+		t.Errorf("overflowed: %+v", s)
 	}
 	if last := h.DNS[len(h.DNS)-1]; last.Resolver != [16]byte{} || last.Type != 0 {
 		t.Errorf("%+v", last)
