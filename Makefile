@@ -102,8 +102,9 @@ chaos-mutants: compiler ## mistakes of delivery, each of which such a run must f
 	NETMON_CHAOS_MUTANTS=1 NETMON_CHAOS_SEED=$(CHAOS_SEED) go test -count=1 -timeout 1h $(TESTEXEC) -v -run 'TestChaosMutants$$' ./sensor/cmd/netmon-sensor
 
 .PHONY: flood
-flood: compiler ## attacks of two million packets each: memory, totals, counters, time per packet
+flood: compiler ## attacks of two million packets each, and a million flows on a wire (root): memory, totals, counters, time
 	NETMON_FLOOD=2000000 go test -count=1 -timeout 20m -v -run TestFlood ./sensor
+	NETMON_FLOOD=4000000 go test -count=1 -timeout 10m $(TESTEXEC) -v -run TestLiveFlood ./sensor/cmd/netmon-sensor
 
 .PHONY: proto
 proto: ## check the wire contract and generate its Go code (installs buf from npm in .cache/)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,6 +89,24 @@ func TestLiveEqualsReplay(t *testing.T) {
 
 // live returns the windows of a live pipeline that is sent frames.
 func live(t *testing.T, frames [][]byte) []*netmonpb.Window {
+	return liveWith(t, func(*capture.Rings) sides { return sides{} }, func(rings *capture.Rings) {
+		send(t, frames)
+		await(t, rings, len(frames))
+	})
+}
+
+// await waits until so many frames came through the rings.
+func await(t *testing.T, rings *capture.Rings, frames int) {
+	for deadline := time.Now().Add(20 * time.Second); delivered(rings) < uint64(frames); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Errorf("%d of %d frames came", delivered(rings), frames)
+			return
+		}
+	}
+}
+
+// liveWith returns the windows of a live pipeline while drive sends it frames.
+func liveWith(t *testing.T, side func(*capture.Rings) sides, drive func(*capture.Rings)) []*netmonpb.Window {
 	for _, line := range [][]string{
 		{"sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"},
 		{"ip", "link", "add", "wire", "mtu", "65535", "type", "veth", "peer", "name", "tap", "mtu", "65535"},
@@ -117,20 +136,13 @@ func live(t *testing.T, frames [][]byte) []*netmonpb.Window {
 	defer stop()
 	var g errgroup.Group
 	for i, src := range rings.Sources() {
-		sh := p.shard(i, src, sides{}, names.ReplayLimits(), flow.Options{HoldNS: int64(holdTime), KeepIdle: true})
+		sh := p.shard(i, src, side(rings), names.ReplayLimits(), flow.Options{HoldNS: int64(holdTime), KeepIdle: true})
 		g.Go(func() error { return sh.run(ctx) })
 	}
 	joined := make(chan error)
 	go func() { joined <- p.join.run(p.in, func() {}) }()
 
-	send(t, frames)
-	for deadline := time.Now().Add(20 * time.Second); delivered(rings) < uint64(len(frames)); {
-		if time.Now().After(deadline) {
-			t.Errorf("%d of %d frames came", delivered(rings), len(frames))
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	drive(rings)
 	stop()
 	if err := g.Wait(); err != nil {
 		t.Error(err)
@@ -139,6 +151,51 @@ func live(t *testing.T, frames [][]byte) []*netmonpb.Window {
 		t.Error(err)
 	}
 	return got
+}
+
+// TestDirectionFollowsAddresses gives the host an address and takes it away while
+// packets are sent there.
+func TestDirectionFollowsAddresses(t *testing.T) {
+	inNamespace(t, func() {
+		at := netip.MustParseAddr("192.0.2.9").As16()
+		ours := func(rings *capture.Rings) sides {
+			return sides{local: func() localAddresses { return rings.Local() }}
+		}
+		sent := 0
+		got := liveWith(t, ours, func(rings *capture.Rings) {
+			for _, change := range []string{"", "add", "del"} {
+				if change != "" {
+					if out, err := exec.Command("ip", "addr", change, "192.0.2.9/24", "dev", "tap").CombinedOutput(); err != nil {
+						t.Errorf("%v: %s", err, out)
+						return
+					}
+				}
+				begin := time.Now()
+				for rings.Local().Contains(at) != (change == "add") {
+					if time.Since(begin) > 5*time.Second {
+						t.Errorf("after %q the address is not followed", change)
+						return
+					}
+					time.Sleep(time.Millisecond)
+				}
+				sent++
+				send(t, [][]byte{frameOf(nil, false, 0xc6336401, 0xc0000209, 17, udpBody(5000, uint16(7000+sent), 1)...)})
+				await(t, rings, sent)
+			}
+		})
+		directions := map[netmonpb.Direction]uint64{}
+		for _, w := range got {
+			for _, r := range w.Rows {
+				if r.Key.View == netmonpb.View_VIEW_DOMAINS {
+					directions[r.Key.Direction] += r.Counters.GetPacketsSent() + r.Counters.GetPacketsReceived()
+				}
+			}
+		}
+		want := map[netmonpb.Direction]uint64{netmonpb.Direction_DIRECTION_INBOUND: 1, netmonpb.Direction_DIRECTION_TRANSIT: 2}
+		if diff := cmp.Diff(want, directions); diff != "" {
+			t.Errorf("packets by direction (-want +got):\n%s", diff)
+		}
+	})
 }
 
 func delivered(r *capture.Rings) (n uint64) {

@@ -135,7 +135,10 @@ func TestOverload(t *testing.T) {
 	a, b := newHost(t), newHost(t)
 	a.wire("eth0", "192.0.2.1/24", b, "eth0", "192.0.2.2/24")
 	sensor := a.sensor(`
-sensor { interval = "1s" }
+sensor {
+  interval  = "1s"
+  state_dir = ""
+}
 capture {
   interfaces  = ["eth0"]
   shards      = 1

@@ -189,6 +189,9 @@ func (h *host) ready(p *program) {
 func (h *host) startSensor(config string, flags ...string) *program {
 	h.t.Helper()
 	// A log of its own, on disk as everybody's.
+	if !strings.Contains(config, "state_dir") {
+		h.t.Fatal("a sensor of a test needs a state_dir: the default one is the machine's")
+	}
 	config = strings.Replace(config, `state_dir = ""`, `state_dir = "`+tempDir(h.t)+`/state"`, 1)
 	path := writeFile(h.t, "netmon.hcl", config)
 	return start(h.t, "sensor", h.command(bin(h.t, sensorProgram), append([]string{"-config", path}, flags...)...))
