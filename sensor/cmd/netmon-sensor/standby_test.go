@@ -67,7 +67,11 @@ func TestStandingBy(t *testing.T) {
 	})
 	after, memory := consumed(t, all...)
 	share := 100 * (after - before).Seconds() / time.Since(rest).Seconds()
-	if share > 1 || memory > 60 {
+	most := 1.0
+	if raceDetector() {
+		most = 5 // which watches every access to memory
+	}
+	if share > most || memory > 60 {
 		t.Errorf("%.2f %% of a core, %.0f MiB beside the rings", share, memory)
 	}
 	t.Logf("captures after %v; standing by %.2f %% of a core and %.1f MiB beside the rings in %d processes",
