@@ -57,23 +57,34 @@ func TestStandingBy(t *testing.T) {
 	started := time.Since(begin)
 	a.ready(p)
 	all := append(p.children(p.pid(), sensorProgram), p.pid())
-	rest, length := time.Now(), 5*time.Second
-	before, _ := consumed(t, all...)
-	eventually(t, 2*length, "some seconds pass", func() error {
-		if time.Since(rest) < length {
-			return errors.New("not yet")
-		}
-		return nil
-	})
-	after, memory := consumed(t, all...)
-	share := 100 * (after - before).Seconds() / time.Since(rest).Seconds()
+	// In any of a few stretches: what a busy machine adds to one passes, what a sensor
+	// does all the time does not.
+	const length, stretches = 5 * time.Second, 3
 	most := 1.0
 	if raceDetector() {
 		most = 5 // which watches every access to memory
 	}
-	if share > most || memory > 60 {
-		t.Errorf("%.2f %% of a core, %.0f MiB beside the rings", share, memory)
+	for n := 1; ; n++ {
+		rest := time.Now()
+		before, _ := consumed(t, all...)
+		eventually(t, 2*length, "some seconds pass", func() error {
+			if time.Since(rest) < length {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		after, memory := consumed(t, all...)
+		share := 100 * (after - before).Seconds() / time.Since(rest).Seconds()
+		t.Logf("captures after %v; standing by %.2f %% of a core and %.1f MiB beside the rings in %d processes",
+			started.Round(time.Millisecond), share, memory, len(all))
+		if memory > 60 {
+			t.Errorf("%.0f MiB beside the rings", memory)
+		}
+		if share <= most {
+			return
+		}
+		if n == stretches {
+			t.Fatalf("%.2f %% of a core, and more than %v %% in each of %d stretches of %v", share, most, n, length)
+		}
 	}
-	t.Logf("captures after %v; standing by %.2f %% of a core and %.1f MiB beside the rings in %d processes",
-		started.Round(time.Millisecond), share, memory, len(all))
 }
