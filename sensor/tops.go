@@ -10,34 +10,15 @@ import (
 	"strings"
 
 	"github.com/netmon-sensor/netmon/proto/netmonpb"
+	"github.com/netmon-sensor/netmon/proto/rows"
 )
 
-// volume is the traffic of something, as the server's API shows it.
-type volume struct {
-	BytesSent       uint64 `json:"bytes_sent"`
-	BytesReceived   uint64 `json:"bytes_received"`
-	Bytes           uint64 `json:"bytes"`
-	PacketsSent     uint64 `json:"packets_sent"`
-	PacketsReceived uint64 `json:"packets_received"`
-	Connections     uint64 `json:"connections"`
-	Accesses        uint64 `json:"accesses"`
-}
-
-func (v *volume) add(c *netmonpb.Counters) {
-	v.BytesSent += c.BytesSent
-	v.BytesReceived += c.BytesReceived
-	v.Bytes += c.BytesSent + c.BytesReceived
-	v.PacketsSent += c.PacketsSent
-	v.PacketsReceived += c.PacketsReceived
-	v.Connections += c.Connections
-	v.Accesses += c.Accesses
-}
-
+// ranked is a volume with the name of what it is of, in the field for its kind.
 type ranked struct {
 	Domain   string `json:"domain,omitempty"`
 	Address  string `json:"address,omitempty"`
 	Protocol string `json:"protocol,omitempty"`
-	volume
+	rows.Volume
 }
 
 func (r *ranked) name() string { return r.Domain + r.Address + r.Protocol }
@@ -69,17 +50,6 @@ func tops() map[string]topGroup {
 	}
 }
 
-// orders are what lists are sorted by.
-func orders() map[string]func(*volume) uint64 {
-	return map[string]func(*volume) uint64{
-		"bytes":          func(v *volume) uint64 { return v.Bytes },
-		"bytes_sent":     func(v *volume) uint64 { return v.BytesSent },
-		"bytes_received": func(v *volume) uint64 { return v.BytesReceived },
-		"connections":    func(v *volume) uint64 { return v.Connections },
-		"accesses":       func(v *volume) uint64 { return v.Accesses },
-	}
-}
-
 // serveTop answers from the running totals of the log, in the shape of the server's
 // API: limit, 1 to 10000, and sort may be asked for.
 func (s *status) serveTop(w http.ResponseWriter, r *http.Request, list string, group topGroup) {
@@ -96,7 +66,7 @@ func (s *status) serveTop(w http.ResponseWriter, r *http.Request, list string, g
 			err = strconv.ErrSyntax
 		}
 	}
-	order := orders()[sort]
+	order := rows.VolumeOrders()[sort]
 	if err != nil || limit < 1 || limit > 10_000 || order == nil {
 		w.WriteHeader(http.StatusBadRequest)
 		_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{
@@ -105,26 +75,26 @@ func (s *status) serveTop(w http.ResponseWriter, r *http.Request, list string, g
 		return
 	}
 	all := map[string]*ranked{}
-	var sum volume
+	var sum rows.Volume
 	for _, row := range s.log.Snapshot().GetRows() {
 		if row.Key.View != group.view || row.Counters == nil {
 			continue
 		}
-		one := group.name(row.Key)
-		if found := all[one.name()]; found != nil {
-			found.add(row.Counters)
-		} else {
-			one.add(row.Counters)
-			all[one.name()] = &one
+		one, volume := group.name(row.Key), rows.VolumeOf(row.Counters)
+		found := all[one.name()]
+		if found == nil {
+			found = &one
+			all[one.name()] = found
 		}
-		sum.add(row.Counters)
+		found.Add(&volume)
+		sum.Add(&volume)
 	}
 	out := make([]*ranked, 0, len(all))
 	for _, one := range all {
 		out = append(out, one)
 	}
 	slices.SortFunc(out, func(a, b *ranked) int {
-		return cmp.Or(cmp.Compare(order(&b.volume), order(&a.volume)), strings.Compare(a.name(), b.name()))
+		return cmp.Or(cmp.Compare(order(&b.Volume), order(&a.Volume)), strings.Compare(a.name(), b.name()))
 	})
 	total := len(out)
 	out = out[:min(limit, total)]

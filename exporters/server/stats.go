@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
+
+	"github.com/netmon-sensor/netmon/proto/rows"
 )
 
 // stats is GET /api/v1/stats: what all sensors have counted together.
@@ -12,7 +14,7 @@ func (s *service) stats(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, err)
 		return
 	}
-	var total volume
+	var total rows.Volume
 	var named, unnamed, queries uint64
 	sensors := []ranked{}
 	var sum summary
@@ -21,7 +23,8 @@ func (s *service) stats(w http.ResponseWriter, r *http.Request) {
 		for _, sensor := range st.sensors {
 			own := ranked{ID: sensor.id}
 			for _, series := range sensor.groups[byInterface].series {
-				own.add(&series.counts)
+				one := volumeOf(&series.counts)
+				own.Add(&one)
 			}
 			own.Accesses = 0 // they are counted where the names are
 			for _, series := range sensor.groups[byDomain].series {
@@ -36,7 +39,7 @@ func (s *service) stats(w http.ResponseWriter, r *http.Request) {
 			for _, series := range sensor.groups[byRcode].series {
 				queries += series.counts.n[dnsQueries]
 			}
-			total.join(&own.volume)
+			total.Add(&own.Volume)
 			sensors = append(sensors, own)
 		}
 	})

@@ -12,45 +12,12 @@ import (
 	"github.com/netmon-sensor/netmon/proto/rows"
 )
 
-// traffic counters of something, as the API shows them.
-type volume struct {
-	BytesSent       uint64 `json:"bytes_sent"`
-	BytesReceived   uint64 `json:"bytes_received"`
-	Bytes           uint64 `json:"bytes"`
-	PacketsSent     uint64 `json:"packets_sent"`
-	PacketsReceived uint64 `json:"packets_received"`
-	Connections     uint64 `json:"connections"`
-	Accesses        uint64 `json:"accesses"`
-}
-
-func (v *volume) add(c *counts) {
-	v.BytesSent += c.n[bytesSent]
-	v.BytesReceived += c.n[bytesReceived]
-	v.Bytes += c.n[bytesSent] + c.n[bytesReceived]
-	v.PacketsSent += c.n[packetsSent]
-	v.PacketsReceived += c.n[packetsReceived]
-	v.Connections += c.n[connections]
-	v.Accesses += c.n[accesses]
-}
-
-func (v *volume) join(w *volume) {
-	v.BytesSent += w.BytesSent
-	v.BytesReceived += w.BytesReceived
-	v.Bytes += w.Bytes
-	v.PacketsSent += w.PacketsSent
-	v.PacketsReceived += w.PacketsReceived
-	v.Connections += w.Connections
-	v.Accesses += w.Accesses
-}
-
-// orders are what top lists are sorted by.
-func orders() map[string]func(*volume) uint64 {
-	return map[string]func(*volume) uint64{
-		"bytes":          func(v *volume) uint64 { return v.Bytes },
-		"bytes_sent":     func(v *volume) uint64 { return v.BytesSent },
-		"bytes_received": func(v *volume) uint64 { return v.BytesReceived },
-		"connections":    func(v *volume) uint64 { return v.Connections },
-		"accesses":       func(v *volume) uint64 { return v.Accesses },
+// volumeOf is what the counters of a series say of traffic.
+func volumeOf(c *counts) rows.Volume {
+	return rows.Volume{
+		BytesSent: c.n[bytesSent], BytesReceived: c.n[bytesReceived], Bytes: c.n[bytesSent] + c.n[bytesReceived],
+		PacketsSent: c.n[packetsSent], PacketsReceived: c.n[packetsReceived],
+		Connections: c.n[connections], Accesses: c.n[accesses],
 	}
 }
 
@@ -60,7 +27,7 @@ type ranked struct {
 	Address  string `json:"address,omitempty"`
 	Protocol string `json:"protocol,omitempty"`
 	ID       string `json:"id,omitempty"`
-	volume
+	rows.Volume
 }
 
 func (r *ranked) name() string { return r.Domain + r.Address + r.Protocol + r.ID }
@@ -96,7 +63,7 @@ func (s *service) top(g groupID) http.HandlerFunc {
 			s.fail(w, err)
 			return
 		}
-		names := slices.Sorted(maps.Keys(orders()))
+		names := slices.Sorted(maps.Keys(rows.VolumeOrders()))
 		sort, err := q.choice("sort", "bytes", names...)
 		if err != nil {
 			s.fail(w, err)
@@ -107,9 +74,9 @@ func (s *service) top(g groupID) http.HandlerFunc {
 			return
 		}
 		found, sum := s.gather(g, q)
-		order := orders()[sort]
+		order := rows.VolumeOrders()[sort]
 		slices.SortFunc(found, func(a, b ranked) int {
-			return cmp.Or(cmp.Compare(order(&b.volume), order(&a.volume)), cmp.Compare(a.name(), b.name()))
+			return cmp.Or(cmp.Compare(order(&b.Volume), order(&a.Volume)), cmp.Compare(a.name(), b.name()))
 		})
 		out := found[:min(limit, len(found))]
 		s.answer(w, http.StatusOK, map[string]any{list: out, "count": len(out), "total": len(found), "sort": sort, "sum": sum})
@@ -117,15 +84,14 @@ func (s *service) top(g groupID) http.HandlerFunc {
 }
 
 // gather adds up the series of a group by one of their labels.
-func (s *service) gather(g groupID, q parameters) (found []ranked, sum volume) {
+func (s *service) gather(g groupID, q parameters) (found []ranked, sum rows.Volume) {
 	_, label, field := topList(g)
-	all := map[string]*volume{}
+	// Writers wait meanwhile: what is asked for is looked up before.
+	iface, direction, search := q.Get("interface"), q.Get("direction"), strings.ToLower(q.Get("search"))
+	all := map[string]*rows.Volume{}
 	s.store.read(func(st *state) {
 		st.each(g, q.Get("host"), func(_ *sensor, series *series) {
-			if iface := q.Get("interface"); iface != "" && series.iface != iface {
-				return
-			}
-			if d := q.Get("direction"); d != "" && directionName(series.direction) != d {
+			if iface != "" && series.iface != iface || direction != "" && directionName(series.direction) != direction {
 				return
 			}
 			name := ""
@@ -134,21 +100,22 @@ func (s *service) gather(g groupID, q parameters) (found []ranked, sum volume) {
 					name = v
 				}
 			})
-			if !strings.Contains(name, strings.ToLower(q.Get("search"))) {
+			if !strings.Contains(name, search) {
 				return
 			}
 			v := all[name]
 			if v == nil {
-				v = &volume{}
+				v = &rows.Volume{}
 				all[strings.Clone(name)] = v
 			}
-			v.add(&series.counts)
-			sum.add(&series.counts)
+			one := volumeOf(&series.counts)
+			v.Add(&one)
+			sum.Add(&one)
 		})
 	})
 	found = make([]ranked, 0, len(all))
 	for name, v := range all {
-		one := ranked{volume: *v}
+		one := ranked{Volume: *v}
 		*field(&one) = name
 		found = append(found, one)
 	}
@@ -172,7 +139,7 @@ type place struct {
 	Host      string `json:"host"`
 	Interface string `json:"interface"`
 	Direction string `json:"direction"`
-	volume
+	rows.Volume
 	Sources []string `json:"sources"`
 }
 
@@ -189,7 +156,7 @@ func (s *service) domain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	places := []place{}
-	var sum volume
+	var sum rows.Volume
 	s.store.read(func(st *state) {
 		var labels []byte
 		for _, sensor := range st.sensors {
@@ -201,9 +168,11 @@ func (s *service) domain(w http.ResponseWriter, r *http.Request) {
 				if series == nil {
 					continue
 				}
-				p := place{Host: sensor.id, Interface: at.iface, Direction: directionName(at.direction), Sources: sensor.sources(k)}
-				p.volume.add(&series.counts)
-				sum.add(&series.counts)
+				p := place{
+					Host: sensor.id, Interface: at.iface, Direction: directionName(at.direction),
+					Volume: volumeOf(&series.counts), Sources: sensor.sources(k),
+				}
+				sum.Add(&p.Volume)
 				places = append(places, p)
 			}
 		}
