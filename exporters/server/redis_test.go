@@ -160,8 +160,15 @@ func sharedService(t testing.TB, addresses ...string) *service {
 func push(t testing.TB, s *service, sensor string, logID []byte, n uint64) {
 	t.Helper()
 	request := windowRequest(windowOf(sensor, logID, n))
+	var last error
+	defer func() {
+		if t.Failed() && last != nil {
+			t.Logf("window %d of %s: the last answer was %v", n, sensor, last)
+		}
+	}()
 	eventually(t, fmt.Sprintf("window %d of %s", n, sensor), func() bool {
 		held, err := s.take(t.Context(), request)
+		last = err
 		switch codeOf(err) {
 		case codeUnavailable:
 			return false
