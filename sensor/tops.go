@@ -65,6 +65,9 @@ func (s *status) serveTop(w http.ResponseWriter, r *http.Request, list string, g
 		default:
 			err = strconv.ErrSyntax
 		}
+		if err != nil {
+			break
+		}
 	}
 	order := rows.VolumeOrders()[sort]
 	if err != nil || limit < 1 || limit > 10_000 || order == nil {
@@ -76,7 +79,9 @@ func (s *status) serveTop(w http.ResponseWriter, r *http.Request, list string, g
 	}
 	all := map[string]*ranked{}
 	var sum rows.Volume
-	for _, row := range s.log.Snapshot().GetRows() {
+	snapshot := s.log.Snapshot()
+	w.Header().Set("Netmon-Window-End", strconv.FormatUint(snapshot.GetEndNs(), 10)) // rates want to know what the totals are through
+	for _, row := range snapshot.GetRows() {
 		if row.Key.View != group.view || row.Counters == nil {
 			continue
 		}
