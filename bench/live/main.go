@@ -3,7 +3,9 @@
 // program that only counts read there in turn. It needs root, and makes a network
 // namespace of its own.
 //
-//	go run ./bench/live [-rounds 3] [-seconds 5] [-sensor bin/netmon-sensor]
+//	go run ./bench/live [-rounds 3] [-seconds 5] [-only injected] [-sensor bin/netmon-sensor]
+//
+// Two sensors with a comma between compare versions.
 package main
 
 import (
@@ -30,14 +32,15 @@ const inside = "NETMON_BENCH_INSIDE"
 func main() {
 	rounds := flag.Int("rounds", 3, "how often each reader runs")
 	seconds := flag.Int("seconds", 5, "how long a veth pair is saturated")
-	packets := flag.Int("packets", 2_000_000, "how many frames are injected from each CPU")
-	sensor := flag.String("sensor", "bin/netmon-sensor", "netmon's program")
+	packets := flag.Int("packets", 8_000_000, "how many frames are injected from each CPU")
+	only := flag.String("only", "", "tables whose titles contain this; empty = all")
+	sensor := flag.String("sensor", "bin/netmon-sensor", "netmon's program; two with a comma between compare versions")
 	flag.Parse()
 	var err error
 	if os.Getenv(inside) == "" {
 		err = enter()
 	} else {
-		err = run(*sensor, *rounds, time.Duration(*seconds)*time.Second, *packets)
+		err = run(strings.Split(*sensor, ","), *only, *rounds, time.Duration(*seconds)*time.Second, *packets)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "live: %v\n", err)
@@ -57,7 +60,7 @@ func enter() error {
 	return cmd.Run()
 }
 
-func run(sensor string, rounds int, length time.Duration, packets int) error {
+func run(sensors []string, only string, rounds int, length time.Duration, packets int) error {
 	for _, line := range []string{
 		"ip link set lo up",
 		"sysctl -qw net.ipv6.conf.default.disable_ipv6=1",
@@ -80,15 +83,15 @@ func run(sensor string, rounds int, length time.Duration, packets int) error {
 		return fmt.Errorf("compile bench/ringcount.c: %w: %s", err, out)
 	}
 	fmt.Printf("%s\n\nMedian (min-max) of %d rounds.\n", measure.Machine(), rounds)
-	t := tables{sensor: sensor, counter: counter, rounds: rounds}
+	t := tables{sensors: sensors, counter: counter, only: only, rounds: rounds}
 
 	if err := t.standby(5 * time.Second); err != nil {
 		return err
 	}
 	one := []reader{
 		{name: "no reader"},
-		{name: "ringcount, whole packets", plain: true, snap: "0"},
-		{name: "ringcount, 96 bytes", plain: true, snap: "96"},
+		{name: "ringcount, whole packets", snap: "0"},
+		{name: "ringcount, 96 bytes", snap: "96"},
 		{name: "netmon-sensor, snap auto", shards: 1, fanout: "hash", snap: "auto", against: "ringcount, 96 bytes"},
 		{name: "netmon-sensor, snap full", shards: 1, fanout: "hash", snap: "full", against: "ringcount, whole packets"},
 	}
@@ -141,8 +144,9 @@ func frame(size int) []byte {
 }
 
 type tables struct {
-	sensor, counter string
-	rounds          int
+	sensors       []string
+	counter, only string
+	rounds        int
 }
 
 // figures of one reader.
@@ -151,6 +155,10 @@ type figures struct{ rate, loss, reader, share, source, total measure.Series }
 // print runs all readers in turn and prints one row for each. The capture in all is
 // what reader and source take together beyond what the source takes by itself.
 func (t tables) print(title string, readers []reader, source func() (sent, error)) error {
+	if !strings.Contains(title, t.only) {
+		return nil
+	}
+	readers = t.each(readers)
 	all := make([]figures, len(readers))
 	for range t.rounds {
 		for i, r := range readers {
@@ -173,12 +181,34 @@ func (t tables) print(title string, readers []reader, source func() (sent, error
 	return nil
 }
 
+// each has a row for each sensor.
+func (t tables) each(readers []reader) (all []reader) {
+	for _, r := range readers {
+		if r.fanout == "" {
+			all = append(all, r)
+			continue
+		}
+		for i, sensor := range t.sensors {
+			each := r
+			each.sensor = sensor
+			if i > 0 {
+				each.name += ", " + sensor
+			}
+			all = append(all, each)
+		}
+	}
+	return all
+}
+
 // standby prints what a sensor without exporters takes where nothing happens.
 func (t tables) standby(length time.Duration) error {
+	if !strings.Contains("standing by", t.only) {
+		return nil
+	}
 	var start, share, memory measure.Series
 	for range t.rounds {
 		begin := time.Now()
-		p, err := reader{name: "netmon-sensor", shards: 1, fanout: "hash", snap: "auto"}.start(t.sensor, t.counter)
+		p, err := reader{name: "netmon-sensor", sensor: t.sensors[0], shards: 1, fanout: "hash", snap: "auto"}.start(t.counter)
 		if err != nil {
 			return err
 		}
@@ -202,7 +232,7 @@ func (t tables) once(r reader, source func() (sent, error), f *figures) error {
 		f.note(done, 0, float64(done.packets), false)
 		return nil
 	}
-	p, err := r.start(t.sensor, t.counter)
+	p, err := r.start(t.counter)
 	if err != nil {
 		return err
 	}

@@ -20,10 +20,10 @@ import (
 // A reader is a program that captures on the interface under test.
 type reader struct {
 	name   string
+	sensor string // the program; "": ringcount
 	shards int
 	fanout string
 	snap   string // of the sensor; of ringcount, bytes
-	plain  bool   // ringcount, else the sensor
 
 	against string // the reader that this one is compared with
 }
@@ -48,13 +48,13 @@ type running struct {
 	folder  string
 }
 
-func (r reader) start(sensor, counter string) (*running, error) {
+func (r reader) start(counter string) (*running, error) {
 	folder, err := os.MkdirTemp("", "netmon-live-")
 	if err != nil {
 		return nil, err
 	}
 	p := &running{reader: r, folder: folder}
-	if r.plain {
+	if r.sensor == "" {
 		p.command = exec.Command(counter, under, r.snap)
 	} else {
 		config := filepath.Join(folder, "netmon.hcl")
@@ -71,7 +71,7 @@ status { listen = %q }
 		if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 			return nil, err
 		}
-		p.command = exec.Command(sensor, "-config", config, "-log-level", "error")
+		p.command = exec.Command(r.sensor, "-config", config, "-log-level", "error")
 		p.command.Stderr = os.Stderr
 	}
 	out, err := p.command.StdoutPipe()
@@ -91,7 +91,7 @@ status { listen = %q }
 }
 
 func (p *running) ready() error {
-	if p.plain {
+	if p.sensor == "" {
 		_, err := p.output.ReadString('\n')
 		return err
 	}
@@ -119,7 +119,7 @@ func (p *running) cpu() time.Duration { return measure.CPU(p.command.Process.Pid
 
 // settle waits until the reader has done all there is to do.
 func (p *running) settle() {
-	if p.plain {
+	if p.sensor == "" {
 		time.Sleep(200 * time.Millisecond) // for the last block: its timer is 64 ms
 		return
 	}
@@ -130,7 +130,7 @@ func (p *running) settle() {
 // to have been dropped, once that is as many as were sent, or the two are still.
 // ringcount says so when it ends.
 func (p *running) counted(sent float64) (packets, dropped float64, err error) {
-	if p.plain {
+	if p.sensor == "" {
 		if err := p.command.Process.Signal(syscall.SIGTERM); err != nil {
 			return 0, 0, err
 		}
