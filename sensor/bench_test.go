@@ -88,7 +88,7 @@ func BenchmarkJoin(b *testing.B) {
 		if err := p.join.epoch(h.closed, []*harvest{h}); err != nil {
 			b.Fatal(err)
 		}
-		n += len(h.records)
+		n += h.records.Len()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/record")
 	b.ReportMetric(float64(rows)/float64(b.N), "rows/window")

@@ -152,8 +152,8 @@ func (j *join) epoch(end int64, hs []*harvest) error {
 func (j *join) count(hs []*harvest) {
 	if !j.tells() { // no order, no reasons
 		for _, h := range hs {
-			for i := range h.records {
-				if r := &h.records[i]; !r.Held {
+			for r := range h.records.All() {
+				if !r.Held {
 					j.add(h, r, false)
 				}
 			}
@@ -162,14 +162,13 @@ func (j *join) count(hs []*harvest) {
 	}
 	j.births = j.births[:0]
 	for _, h := range hs {
-		for i := range h.records {
-			r := &h.records[i]
+		for r := range h.records.All() {
 			j.clients.note(r, j.slot(h.shard, r.Slot))
 		}
 	}
 	for _, h := range hs {
-		for i := range h.records {
-			if r := &h.records[i]; r.Counted {
+		for r := range h.records.All() {
+			if r.Counted {
 				j.births = append(j.births, birth{r.Order, h, r})
 			} else if !r.Held {
 				j.add(h, r, false)
@@ -246,8 +245,8 @@ const ageAfter = int64(time.Hour)
 // forget drops what ended flows and unused names hold.
 func (j *join) forget(end int64, hs []*harvest) {
 	for _, h := range hs {
-		for i := range h.records {
-			if r := &h.records[i]; r.Ended {
+		for r := range h.records.All() {
+			if r.Ended {
 				if n := j.slot(h.shard, r.Slot); n.generation == r.Generation {
 					*n = flowName{}
 				}

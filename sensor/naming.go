@@ -38,8 +38,8 @@ func (j *join) name(hs []*harvest) {
 		for i := range h.names.Facts {
 			j.facts = append(j.facts, factRef{h, &h.names.Facts[i]})
 		}
-		for i := range h.records {
-			if r := &h.records[i]; r.Born {
+		for r := range h.records.All() {
+			if r.Born {
 				j.births = append(j.births, birth{r.Order, h, r})
 			}
 		}

@@ -41,6 +41,8 @@ type shard struct {
 	reasons [batch]packet.Reason
 
 	free chan *harvest // emptied by the join, waiting to be filled
+	open *harvest      // of an epoch that has ended, whose records are given out bit by bit; nil: none
+	owed int           // packets since the last bit
 	out  chan<- *harvest
 	wait bool // for a free harvest at each epoch's end: replay, where time can wait
 
@@ -54,7 +56,7 @@ type harvest struct {
 	shard   int
 	closed  int64 // the epoch's end; the next harvest of this shard closes later
 	final   bool  // no further harvest will come
-	records []flow.Record
+	records flow.Records
 	names   names.Harvest
 	counts  []counts // by interface
 	table   flow.Stats
@@ -77,6 +79,10 @@ func (s *shard) run(ctx context.Context) error {
 	defer s.finish()
 
 	for ctx.Err() == nil {
+		if s.open != nil && !s.src.Ready() {
+			s.step()
+			continue
+		}
 		block, err := s.src.Next()
 		if err == io.EOF {
 			s.advance(s.src.Clock()) // the same for all shards of a file
@@ -93,6 +99,9 @@ func (s *shard) run(ctx context.Context) error {
 			n := s.sameEpoch(block[:min(len(block), batch)])
 			s.count(block[:n])
 			block = block[n:]
+			if s.owed += n; s.open != nil && s.owed >= stepAfter {
+				s.step()
+			}
 			if s.uncut += n; s.cut > 0 && s.uncut >= s.cut {
 				s.uncut = 0
 				s.harvest(s.end-s.interval, false) // what waits for time waits for the epoch's end
@@ -266,7 +275,7 @@ func (s *shard) advance(clock int64) {
 	}
 	// What is held or waited for may be due in an epoch without packets. It must
 	// not be later because this shard has none: other shards may.
-	for s.end != 0 && s.harvest(s.end, false) && s.waiting() && clock >= s.end+s.interval {
+	for s.end != 0 && s.harvest(s.end, false) && clock >= s.end+s.interval && s.waiting() {
 		s.end += s.interval
 	}
 	s.end = clock - clock%s.interval + s.interval
@@ -276,10 +285,15 @@ func (s *shard) advance(clock int64) {
 // back; epochs then go on from the new time.
 const clockStep = 3
 
-// harvest hands the epoch that ends at closed to the join. Where the join has
-// not taken the last two, the epoch grows instead and harvest returns false: sums
-// stay sums, so a slow join costs resolution in time and no packets.
+// harvest begins to hand the epoch that ends at closed to the join. Where the join
+// has not taken the last two, the epoch grows instead and harvest returns false:
+// sums stay sums, so a slow join costs resolution in time and no packets.
+//
+// The counts and the facts are handed over as they are now. The records of
+// millions of flows take longer than a block of the ring may wait: live, step gives
+// them out between packets.
 func (s *shard) harvest(closed int64, final bool) bool {
+	s.complete() // so no epoch is open any more when the next one ends, however short
 	var h *harvest
 	if s.wait || final {
 		h = <-s.free
@@ -290,37 +304,69 @@ func (s *shard) harvest(closed int64, final bool) bool {
 			return false
 		}
 	}
-	h.records = s.flows.Harvest(h.records[:0], closed, final)
-	s.handOver(h, closed, final, final)
+	s.begin(h, closed, final)
+	s.flows.Begin(&h.records, closed, final)
+	if s.wait || final {
+		s.complete()
+	}
 	return true
 }
 
-// handOver sends a harvest off that has its records. ending tells that only the
-// records of flows that end are left, final that this is the last of them.
-func (s *shard) handOver(h *harvest, closed int64, ending, final bool) {
+// begin opens a harvest with all but the records and what comes after them.
+func (s *shard) begin(h *harvest, closed int64, final bool) {
 	h.shard, h.closed, h.final = s.id, closed, final
+	h.records.Reset()
 	wait := closed
 	if final {
 		wait = math.MaxInt64 // for a response: no longer
 	}
 	s.observer.Harvest(&h.names, wait)
-	if !ending { // else the observer goes, too
-		for i := range h.records {
-			if r := &h.records[i]; r.Ended {
-				s.observer.Forget(r.Slot, r.Generation)
-			}
-		}
-	}
 	h.counts = append(h.counts[:0], s.counts...)
 	clear(s.counts)
+	s.open, s.owed = h, 0
+}
+
+// stepAfter is how many packets are counted before 2048 more flows of an open
+// harvest have their turn: so the records of a million flows are given out within
+// half a million packets, and delay none of them by more than a millisecond.
+const stepAfter = 1024
+
+// step goes on with the open harvest, and hands it over when it is complete.
+func (s *shard) step() {
+	h, before := s.open, s.open.records.Len()
+	more := s.flows.Step(1)
+	for r := range h.records.From(before) {
+		if r.Ended {
+			s.observer.Forget(r.Slot, r.Generation)
+		}
+	}
+	s.owed = 0
+	if !more {
+		s.handOver()
+	}
+}
+
+// handOver sends the open harvest off, with what the table says of itself.
+func (s *shard) handOver() {
+	h := s.open
+	s.open = nil
+	h.records.Trim()
 	h.table = s.flows.Stats()
 	h.active = s.flows.Active(h.active[:0])
 	h.unseen = s.flows.Unseen(h.unseen[:0])
 	s.out <- h // has room for every harvest there is
 }
 
+// complete does what is left of the open harvest.
+func (s *shard) complete() {
+	for s.open != nil {
+		s.step()
+	}
+}
+
 // waiting tells whether time alone will bring something to harvest.
 func (s *shard) waiting() bool {
+	s.complete()
 	return s.flows.Stats().HeldPackets > 0 || s.observer.Waiting()
 }
 
@@ -332,17 +378,23 @@ func (s *shard) finish() {
 		return
 	}
 	s.harvest(closed, false)
-	for more := true; more; {
-		h := <-s.free
-		h.records, more = s.flows.Drain(h.records[:0], drainPart)
-		s.handOver(h, closed, true, !more)
+	h := <-s.free
+	s.begin(h, closed, true)
+	s.flows.Begin(&h.records, math.MaxInt64, true)
+	for s.flows.Step(drainChunks) {
+		h.final = false
+		s.handOver()
+		h = <-s.free
+		s.begin(h, closed, true)
+		s.flows.Continue(&h.records)
 	}
+	s.handOver()
 }
 
-// drainPart is how many flows end in one harvest at the end of a file, about, and
-// replayCut after how many packets an epoch is handed over in part: few enough
+// drainChunks is how many times 2048 flows end in one harvest at the end of a file,
+// and replayCut after how many packets an epoch is handed over in part: few enough
 // for the records to stay in the cache on their way to the join.
 const (
-	drainPart = 16 << 10
-	replayCut = 16 << 10
+	drainChunks = 8
+	replayCut   = 16 << 10
 )

@@ -2,6 +2,9 @@ package sensor
 
 import (
 	"io"
+	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +27,7 @@ func (q *quiet) Next() ([]capture.Packet, error) {
 	return q.block, nil
 }
 func (q *quiet) Clock() int64 { return q.block[0].Clock }
+func (q *quiet) Ready() bool  { return q.left > 0 }
 func (q *quiet) Close() error { return nil }
 
 // blockOf reads a capture into one block.
@@ -81,5 +85,54 @@ func TestShardAllocatesNothing(t *testing.T) {
 	}
 	if got := s.counts[0].frames[packet.Decoded]; got < 100*uint64(len(src.block)) {
 		t.Errorf("only %d packets were counted", got)
+	}
+}
+
+// TestHarvestWaitsForPackets wants the records of an epoch to be given out bit by
+// bit, so that no packet waits for those of all flows, and none of them lost.
+func TestHarvestWaitsForPackets(t *testing.T) {
+	const flows, part = 50_000, 2048
+	cfg := testConfig()
+	p, err := newPipeline(1, &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := &flood{make: floods()["UDP"].make, left: math.MaxInt, r: rand.New(rand.NewPCG(1, 1)), clock: int64(time.Hour)}
+	s := p.shard(0, src, sides{}, names.DefaultLimits(), flow.Options{})
+	read := func() {
+		block, _ := src.Next()
+		for some := range slices.Chunk(block, batch) {
+			s.count(some)
+		}
+		if s.owed += len(block); s.open != nil && s.owed >= stepAfter {
+			s.step()
+		}
+	}
+	for range flows / len(src.block) {
+		read()
+	}
+	if !s.harvest(src.Clock(), false) {
+		t.Fatal("no harvest is free")
+	}
+	steps := 0
+	for before := 0; s.open != nil; steps++ {
+		h := s.open
+		read()
+		if n := h.records.Len(); n > before+part {
+			t.Fatalf("%d records at once", n-before)
+		} else {
+			before = n
+		}
+	}
+	h := <-p.in
+	if n := h.records.Len(); n < flows/2 || n > flows || steps < n/part*(stepAfter/len(src.block)) {
+		t.Errorf("%d records in %d steps", n, steps)
+	}
+	sum := uint64(0)
+	for r := range h.records.All() {
+		sum += r.PacketsSent + r.PacketsReceived
+	}
+	if want := h.counts[0].frames[packet.Decoded]; sum != want {
+		t.Errorf("the records have %d packets, the epoch %d", sum, want)
 	}
 }

@@ -210,6 +210,8 @@ func (s *fileSource) fill() bool {
 	return true
 }
 
+func (s *fileSource) Ready() bool { return true }
+
 func (s *fileSource) Clock() int64 {
 	if s.cursor.frames == 0 {
 		return 0

@@ -202,6 +202,15 @@ func (r *ringSource) Next() ([]Packet, error) {
 	return r.walk(), nil
 }
 
+// Ready is true where the library reads: it alone knows.
+func (r *ringSource) Ready() bool {
+	if r.ring == nil || r.left > 0 {
+		return true
+	}
+	r.release()
+	return r.ready()
+}
+
 // status is the word by which the kernel and we hand a block to each other.
 func (r *ringSource) status() *uint32 {
 	return (*uint32)(unsafe.Pointer(&r.ring[r.block*r.size.block+blockStatus]))

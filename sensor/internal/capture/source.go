@@ -48,6 +48,10 @@ type Source interface {
 	// error is io.EOF at the end of a file, anything else is fatal.
 	Next() ([]Packet, error)
 
+	// Ready tells whether Next has packets without waiting, as far as is known.
+	// Packets given are invalid from here, as with Next.
+	Ready() bool
+
 	// Clock is the time up to which the source has given every packet: live,
 	// the wall clock less the time a packet may wait in the ring; in a file,
 	// the Clock of the last frame read.

@@ -42,10 +42,3 @@ func (b *bitset) next(i uint32) uint32 {
 }
 
 func (b *bitset) empty() bool { return b.summary == 0 }
-
-func (b *bitset) count() (n int) {
-	for s := b.summary; s != 0; s &= s - 1 {
-		n += bits.OnesCount64(b.words[bits.TrailingZeros64(s)%bitsetWords])
-	}
-	return n
-}

@@ -17,5 +17,5 @@ func Ceiling(maxFlows int) int64 {
 
 // RecordsCeiling bounds the memory of the records of one harvest.
 func RecordsCeiling(maxFlows int) int64 {
-	return int64(2*maxFlows) * int64(unsafe.Sizeof(Record{})) * 5 / 4
+	return (int64(2*maxFlows) + partRecords) * int64(unsafe.Sizeof(Record{}))
 }

@@ -1,55 +1,61 @@
 package flow
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
-// Harvest appends to dst one record for every flow that began since the last
-// harvest or has counters to give out, and returns it. clock is the packet time
-// up to which every packet was added; flows that are idle by then end. With
-// flush, at shutdown, nothing is held any more and every flow ends.
+// harvest is the one that is open. The zero value is none.
+type harvest struct {
+	out   *Records // nil: none is open
+	clock int64
+	flush bool
+	next  uint32 // chunk that Step visits next
+	count uint32 // chunks there were at the beginning
+}
+
+// Begin opens a harvest: one record for every flow that began since the last one
+// or has counters to give out, as of now. clock is the packet time up to which
+// every packet was added; flows that are idle by then end. With flush, at shutdown,
+// nothing is held any more and every flow ends.
 //
-// It reads the states of all flows that have something to say, in the order of
-// their slots, and those of chunks in which a flow can have become idle.
-func (t *Table) Harvest(dst []Record, clock int64, flush bool) []Record {
+// Step gives out the records, bit by bit: packets may be added between its calls,
+// but with flush. They belong to the next harvest; the record of a flow that is due
+// is given out before its next packet counts. No harvest may be open.
+func (t *Table) Begin(out *Records, clock int64, flush bool) {
 	t.stats.HeldPackets, t.stats.HeldBytes = 0, 0
-	// In one step: a million records that grow by appending are copied again and
-	// again, and the collector, which cannot interrupt a copy, spins meanwhile.
-	dst = slices.Grow(dst, t.changed(flush))
-	for n := range t.numbers.count {
-		dst = t.harvestChunk(n, dst, clock, flush)
+	t.harvest = harvest{out: out, clock: clock, flush: flush, count: t.numbers.count}
+	t.v4.begin()
+	t.v6.begin()
+}
+
+// Step goes on with the open harvest, for so many times 2048 flows, and tells
+// whether there are more: false ends it. It reads the states of flows that have
+// something to say, in the order of their slots, and those of chunks in which a
+// flow can have become idle.
+func (t *Table) Step(chunks int) (more bool) {
+	h := &t.harvest
+	for range chunks {
+		if h.next >= h.count {
+			break
+		}
+		switch slot := h.next << chunkShift; {
+		case t.v4.has(slot):
+			visit(t, &t.v4, h.next)
+		case t.v6.has(slot):
+			visit(t, &t.v6, h.next)
+		}
+		h.next++
 	}
-	if flush {
+	if h.next < h.count {
+		return true
+	}
+	if h.flush {
 		t.flushed()
 	}
-	return dst
+	t.harvest = harvest{}
+	return false
 }
 
-// Drain is a Harvest with flush that stops once dst has enough records, and tells
-// whether there are more: so the records of millions of flows need not be in
-// memory at once. Nothing may be added to the table between its calls.
-func (t *Table) Drain(dst []Record, enough int) ([]Record, bool) {
-	for t.drained < t.numbers.count {
-		if len(dst) >= enough {
-			return dst, true
-		}
-		dst = t.harvestChunk(t.drained, dst, math.MaxInt64, true)
-		t.drained++
-	}
-	t.flushed()
-	return dst, false
-}
-
-func (t *Table) harvestChunk(n uint32, dst []Record, clock int64, flush bool) []Record {
-	switch slot := n << chunkShift; {
-	case t.v4.has(slot):
-		return harvest(t, &t.v4, n, dst, clock, flush)
-	case t.v6.has(slot):
-		return harvest(t, &t.v6, n, dst, clock, flush)
-	}
-	return dst
-}
+// Continue has the records to come go to another place.
+func (t *Table) Continue(out *Records) { t.harvest.out = out }
 
 // flushed forgets what flows there were, whose chunks know already.
 func (t *Table) flushed() {
@@ -57,66 +63,70 @@ func (t *Table) flushed() {
 	t.v6.index.reset()
 	clear(t.active)
 	clear(t.holes)
-	t.drained = 0
 	t.stats.HeldPackets, t.stats.HeldBytes = 0, 0
 }
 
-// changed is how many records a harvest gives out, but for flows that were held or
-// have become idle.
-func (t *Table) changed(flush bool) (n int) {
-	if flush {
-		return t.Len() + t.waiting
-	}
-	return t.v4.changed() + t.v6.changed()
-}
-
-// harvest appends the records of chunk n.
-func harvest[K key](t *Table, f *family[K], n uint32, dst []Record, clock int64, flush bool) []Record {
+// visit gives out the records of chunk n.
+func visit[K key](t *Table, f *family[K], n uint32) {
 	c := f.chunks[n]
 	switch {
-	case flush:
+	case t.harvest.flush:
 		for i := c.live.next(0); i < chunkSlots; i = c.live.next(i + 1) {
 			c.end(i) // the whole index goes afterwards, and all that is active
+			c.bringForward(i)
 			f.flows--
 			t.waiting++
 		}
-	case !t.options.KeepIdle && clock > c.due:
-		sweep(t, f, n, clock)
+	case !t.options.KeepIdle && t.harvest.clock > c.due:
+		sweep(t, f, n, t.harvest.clock)
 	}
-	for i := c.dirty.next(0); i < chunkSlots; i = c.dirty.next(i + 1) {
-		s, o := &c.states[i], &c.origins[i]
-		ended := !c.live.has(i)
-		held := !ended && (t.options.Whole || s.marks&markDecided == 0 && t.holds(o.start, clock))
-		if !held || s.marks&markBorn == 0 {
-			dst = append(dst, Record{
-				Slot: n<<chunkShift | i, Generation: s.generation,
-				Start: o.start, Order: o.order, Last: s.last,
-				Born: s.marks&markBorn == 0, Held: held, Ended: ended,
-				Midstream: s.marks&markMidstream != 0,
-				OurSide:   s.side, Application: s.application,
-			})
-			s.key.describe(&dst[len(dst)-1])
-			s.marks |= markBorn
+	for i := c.pending.next(0); i < chunkSlots; i = c.pending.next(i + 1) {
+		give(t, f, c, n<<chunkShift|i)
+	}
+	f.shrink(n, &t.numbers)
+}
+
+// settle gives out the record of a flow that is due in the open harvest.
+func settle[K key](t *Table, f *family[K], slot uint32) {
+	if c, i := f.at(slot); c.pending.has(i) {
+		give(t, f, c, slot)
+	}
+}
+
+// give gives out the record of a pending flow.
+func give[K key](t *Table, f *family[K], c *chunk[K], slot uint32) {
+	i := slot % chunkSlots
+	c.pending.unset(i)
+	s, o := &c.states[i], &c.origins[i]
+	ended := !c.live.has(i)
+	held := !ended && (t.options.Whole || s.marks&markDecided == 0 && t.holds(o.start, t.harvest.clock))
+	var r *Record
+	if !held || s.marks&markBorn == 0 {
+		r = t.harvest.out.add()
+		*r = Record{
+			Slot: slot, Generation: s.generation,
+			Start: o.start, Order: o.order, Last: s.last,
+			Born: s.marks&markBorn == 0, Held: held, Ended: ended,
+			Midstream: s.marks&markMidstream != 0,
+			OurSide:   s.side, Application: s.application,
 		}
-		if held && t.options.Whole { // until it ends; marked as dirty it is not touched again
-			c.dirty.unset(i)
-			continue
-		}
-		if held { // and stays dirty
-			sent, received := t.unharvested(n<<chunkShift|i, s.packets)
-			t.stats.HeldPackets += sent + received
-			t.stats.HeldBytes += s.bytes[0] + s.bytes[1]
-			continue
-		}
-		giveOut(t, s, o, &dst[len(dst)-1])
-		c.dirty.unset(i)
+		s.key.describe(r)
+		s.marks |= markBorn
+	}
+	switch {
+	case held && t.options.Whole: // until it ends; marked as dirty it is not touched again
+	case held: // and is due again
+		c.dirty.set(i)
+		sent, received := t.unharvested(slot, s.packets)
+		t.stats.HeldPackets += sent + received
+		t.stats.HeldBytes += s.bytes[0] + s.bytes[1]
+	default:
+		giveOut(t, s, o, r)
 		if ended {
-			f.release(n, i)
+			f.release(slot)
 			t.waiting--
 		}
 	}
-	f.shrink(n, &t.numbers)
-	return dst
 }
 
 // giveOut moves the counters into a record.
@@ -150,20 +160,23 @@ func (t *Table) holds(start, clock int64) bool {
 	return age < t.options.HoldNS && age > -t.options.HoldNS
 }
 
-// sweep ends the flows of chunk n that are idle, and closes connections.
+// sweep ends the flows of chunk n that are idle, and closes connections, in the
+// harvest that is open.
 func sweep[K key](t *Table, f *family[K], n uint32, clock int64) {
 	c := f.chunks[n]
 	c.due = math.MaxInt64
 	for i := c.live.next(0); i < chunkSlots; i = c.live.next(i + 1) {
 		s, o := &c.states[i], &c.origins[i]
 		due := s.due(o)
-		if clock > due {
+		if clock > due && !c.dirty.has(i) { // else it has packets of later
 			if clock > s.idleAt() {
-				end(t, f, n<<chunkShift|i)
+				leave(t, f, n<<chunkShift|i)
+				c.bringForward(i)
 				continue
 			}
 			if lapse(t, s, o, clock) {
 				c.touch(i)
+				c.bringForward(i)
 			}
 			due = s.due(o)
 		}

@@ -262,7 +262,7 @@ func checkFamily[K key](tb testing.TB, t *Table, f *family[K], active *[]phases)
 		used := 0
 		for i := range uint32(chunkSlots) {
 			if c.free.has(i) {
-				if c.live.has(i) || c.dirty.has(i) {
+				if c.live.has(i) || c.dirty.has(i) || c.pending.has(i) {
 					tb.Errorf("slot %d of chunk %d is free and something else", i, n)
 				}
 				continue

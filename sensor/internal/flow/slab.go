@@ -27,7 +27,7 @@ type state[K key] struct {
 type marks uint16
 
 const (
-	markDirty           marks = 1 << iota // stands in the chunk's dirty set
+	markDirty           marks = 1 << iota // stands in the chunk's dirty or pending set
 	markDecided                           // shows no name of its own, or no further one
 	markBorn                              // its Born record has been given out
 	markCounted                           // its first counters have been given out
@@ -57,11 +57,13 @@ type origin struct {
 // neither of the two, ended and waiting for the harvest of its last record. So
 // within one harvest no slot stands for two flows.
 type chunk[K key] struct {
-	states            [chunkSlots]state[K]
-	origins           [chunkSlots]origin
-	free, live, dirty bitset
-	used              int   // slots that are not free
-	due               int64 // no live flow is idle before; may be too early
+	states     [chunkSlots]state[K]
+	origins    [chunkSlots]origin
+	free, live bitset
+	dirty      bitset // have something to say
+	pending    bitset // had when the open harvest began, and have not said it
+	used       int    // slots that are not free
+	due        int64  // no live flow is idle before; may be too early
 }
 
 // A family is the flows of one IP version. Chunks are numbered across the
@@ -191,11 +193,26 @@ func (c *chunk[K]) touch(i uint32) {
 	c.dirty.set(i)
 }
 
+// bringForward has a slot that was touched say what it has in the open harvest.
+func (c *chunk[K]) bringForward(i uint32) {
+	c.dirty.unset(i)
+	c.pending.set(i)
+}
+
+// begin has everything that stands in a dirty set say it in the harvest that opens.
+func (f *family[K]) begin() {
+	for _, c := range f.chunks {
+		if c != nil {
+			c.pending, c.dirty = c.dirty, bitset{}
+		}
+	}
+}
+
 // release frees the slot of an ended flow.
-func (f *family[K]) release(n, i uint32) {
-	c := f.chunks[n]
+func (f *family[K]) release(slot uint32) {
+	c, i := f.at(slot)
 	if c.free.empty() {
-		f.open = append(f.open, n)
+		f.open = append(f.open, slot>>chunkShift)
 	}
 	c.free.set(i)
 	c.used--
@@ -210,16 +227,6 @@ func (f *family[K]) shrink(n uint32, numbers *chunkNumbers) {
 	f.open = slices.Delete(f.open, i, i+1)
 	f.chunks[n] = nil
 	numbers.free = append(numbers.free, n)
-}
-
-// changed is how many flows have something to say.
-func (f *family[K]) changed() (n int) {
-	for _, c := range f.chunks {
-		if c != nil {
-			n += c.dirty.count()
-		}
-	}
-	return n
 }
 
 // bytes is what the family occupies.

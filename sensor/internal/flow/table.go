@@ -54,9 +54,9 @@ type Table struct {
 	v6        family[key6]
 	numbers   chunkNumbers
 	fragments fragments
-	waiting   int               // ended flows that the next harvest gives out
-	born      uint32            // generation of the newest flow
-	drained   uint32            // chunks that Drain has emptied
+	waiting   int    // ended flows that the next harvest gives out
+	born      uint32 // generation of the newest flow
+	harvest   harvest
 	active    []phases          // by interface
 	spilled   map[uint32]*spill // by slot; mostly nil
 	holes     map[uint32]*holes // by slot; mostly nil
@@ -86,7 +86,7 @@ type Stats struct {
 	FragmentsOverflowed uint64 // first fragments forgotten before their time
 	HolesOverflowed     uint64 // gaps in TCP streams that were not followed
 
-	// What the last Harvest left in the table, of held flows.
+	// What the last harvest left in the table, of held flows; not while one is open.
 	HeldPackets, HeldBytes uint64
 }
 
@@ -153,6 +153,9 @@ func add[K key](t *Table, f *family[K], a *arrival, k *keys[K], r *Result) bool 
 	slot, s := f.guessed(a.h.Hash, k)
 	if s == nil {
 		slot, s = f.find(uint32(a.h.Hash), k)
+	}
+	if s != nil && t.harvest.out != nil {
+		settle(t, f, slot)
 	}
 	if s != nil && f.over(slot, s, a, k) {
 		if t.canWait() {
@@ -230,6 +233,14 @@ func mayShowName(h *packet.Header) bool {
 
 // end takes a live flow out; its last record comes with the next harvest.
 func end[K key](t *Table, f *family[K], slot uint32) {
+	if t.harvest.out != nil {
+		settle(t, f, slot)
+	}
+	leave(t, f, slot)
+}
+
+// leave is end where nothing is due before.
+func leave[K key](t *Table, f *family[K], slot uint32) {
 	if s := f.state(slot); s.marks.phase() != unphased {
 		t.uncount(s.key.iface(), s.side, s.marks.phase())
 	}
