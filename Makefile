@@ -106,6 +106,10 @@ flood: compiler ## attacks of two million packets each, and a million flows on a
 	NETMON_FLOOD=2000000 go test -count=1 -timeout 20m -v -run TestFlood ./sensor
 	NETMON_FLOOD=4000000 go test -count=1 -timeout 10m $(TESTEXEC) -v -run TestLiveFlood ./sensor/cmd/netmon-sensor
 
+.PHONY: docs
+docs: compiler ## the tables in docs/ that are made from code
+	go test -count=1 -run 'Page$$' ./sensor/cmd/netmon-sensor -args -update
+
 .PHONY: proto
 proto: ## check the wire contract and generate its Go code (installs buf from npm in .cache/)
 	@mkdir -p $(CACHE)/bin

@@ -9,71 +9,159 @@ import (
 	"github.com/netmon-sensor/netmon/proto/netmonpb"
 )
 
-// Reference writes the options of a block as the configuration that has all of
-// them with their defaults, each with what it is and may be. head is how the block
-// begins, `exporter "push"`.
-func Reference(head string, b *netmonpb.Block) string {
+// A Section is a block of a configuration in words, for every page that lists options.
+type Section struct {
+	Head     string // how the block begins: exporter "push", storage "TYPE"
+	Text     string // one line, may be empty
+	Repeated bool   // whether it may be given more than once
+	Options  []Option
+	Blocks   []Section // inside it
+}
+
+// An Option is an option in words.
+type Option struct {
+	Name, Text string   // one line each
+	Type       string   // "duration", "list of strings"
+	Default    string   // as HCL; "" where the option is required
+	Enum       []string // all that it may be, where that is a choice
+	Min, Max   string   // "" for no bound
+	Required   bool
+	Sensitive  bool // its value is never printed
+}
+
+// Explain puts the options of a block into words. head is how the block begins. The
+// label of a block stands in its head, in capitals, and among its options where there
+// is more to say of it than that it is needed.
+func Explain(head string, b *netmonpb.Block) Section {
+	s := Section{Head: head, Text: oneLine(b.GetDescription())}
+	for _, a := range b.GetAttributes() {
+		s.Options = append(s.Options, explainOption(a))
+	}
+	for _, n := range b.GetBlocks() {
+		head := n.Type
+		if n.Label != "" {
+			head += ` "` + strings.ToUpper(n.Label) + `"`
+		}
+		inner := Explain(head, n.Block)
+		inner.Repeated = n.Repeated
+		for i := range inner.Options {
+			if inner.Options[i].Name == n.Label {
+				inner.Options[i].Name = strings.ToUpper(n.Label)
+			}
+		}
+		s.Blocks = append(s.Blocks, inner)
+	}
+	return s
+}
+
+// Reference writes a section as the configuration that has all options with their
+// defaults, each with what it is and may be.
+func Reference(s Section) string {
 	var w strings.Builder
-	writeReference(&w, "", head, "", b)
+	writeReference(&w, "", s)
 	return w.String()
 }
 
-func writeReference(w *strings.Builder, indent, head, label string, b *netmonpb.Block) {
-	fmt.Fprintf(w, "%s%s {\n", indent, head)
+func writeReference(w *strings.Builder, indent string, s Section) {
 	inner := indent + "  "
-	for _, a := range b.Attributes {
-		if a.Name == label {
-			continue // it is in the head
-		}
-		fmt.Fprintf(w, "%s# %s\n%s%s = %s\n", inner, describe(a), inner, a.Name, defaultOf(a))
+	if s.Text != "" {
+		fmt.Fprintf(w, "%s# %s\n", indent, s.Text)
 	}
-	for _, n := range b.Blocks {
-		head := n.Type
-		if n.Label != "" {
-			head += ` "` + n.Label + `"`
+	if s.Repeated {
+		fmt.Fprintf(w, "%s# May be given more than once.\n", indent)
+	}
+	fmt.Fprintf(w, "%s%s {\n", indent, s.Head)
+	for _, o := range s.Options {
+		if o.Name == strings.ToUpper(o.Name) { // it is in the head
+			fmt.Fprintf(w, "%s# %s: %s\n", inner, o.Name, o.describe())
+			continue
 		}
+		value := o.Default
+		if value == "" {
+			value = "null"
+		}
+		fmt.Fprintf(w, "%s# %s\n%s%s = %s\n", inner, o.describe(), inner, o.Name, value)
+	}
+	for _, block := range s.Blocks {
 		w.WriteByte('\n')
-		if text := oneLine(n.Block.Description); text != "" {
-			fmt.Fprintf(w, "%s# %s\n", inner, text)
-		}
-		if n.Repeated {
-			fmt.Fprintf(w, "%s# May be given more than once.\n", inner)
-		}
-		writeReference(w, inner, head, n.Label, n.Block)
+		writeReference(w, inner, block)
 	}
 	fmt.Fprintf(w, "%s}\n", indent)
 }
 
 // describe is what an option is, then what it may be.
-func describe(a *netmonpb.Attribute) string {
-	parts := []string{oneLine(a.Description)}
-	if len(a.EnumValues) > 0 {
-		parts = append(parts, "One of "+strings.Join(a.EnumValues, ", ")+".")
-	}
-	bound := func(v float64) string {
-		switch a.Format {
-		case netmonpb.Format_FORMAT_DURATION:
-			return shortDuration(time.Duration(v * float64(time.Second)))
-		case netmonpb.Format_FORMAT_BYTES:
-			return Bytes(v).String()
-		}
-		return fmt.Sprintf("%.0f", v)
+func (o Option) describe() string {
+	parts := []string{o.Text}
+	if len(o.Enum) > 0 {
+		parts = append(parts, "One of "+strings.Join(o.Enum, ", ")+".")
 	}
 	switch {
-	case a.Minimum != nil && a.Maximum != nil:
-		parts = append(parts, fmt.Sprintf("From %s to %s.", bound(*a.Minimum), bound(*a.Maximum)))
-	case a.Minimum != nil:
-		parts = append(parts, fmt.Sprintf("At least %s.", bound(*a.Minimum)))
-	case a.Maximum != nil:
-		parts = append(parts, fmt.Sprintf("At most %s.", bound(*a.Maximum)))
+	case o.Min != "" && o.Max != "":
+		parts = append(parts, fmt.Sprintf("From %s to %s.", o.Min, o.Max))
+	case o.Min != "":
+		parts = append(parts, fmt.Sprintf("At least %s.", o.Min))
+	case o.Max != "":
+		parts = append(parts, fmt.Sprintf("At most %s.", o.Max))
 	}
-	if a.Required {
+	if o.Required {
 		parts = append(parts, "Required.")
 	}
-	if a.Sensitive {
+	if o.Sensitive {
 		parts = append(parts, "Never printed.")
 	}
 	return strings.TrimSpace(strings.Join(parts, " "))
+}
+
+func explainOption(a *netmonpb.Attribute) Option {
+	bound := func(v *float64) string {
+		switch {
+		case v == nil:
+			return ""
+		case a.Format == netmonpb.Format_FORMAT_DURATION:
+			return shortDuration(time.Duration(*v * float64(time.Second)))
+		case a.Format == netmonpb.Format_FORMAT_BYTES:
+			return Bytes(*v).String()
+		}
+		return fmt.Sprintf("%.0f", *v)
+	}
+	o := Option{
+		Name: a.Name, Text: oneLine(a.Description), Type: typeOf(a), Enum: a.EnumValues, Min: bound(a.Minimum), Max: bound(a.Maximum),
+		Required: a.Required, Sensitive: a.Sensitive,
+	}
+	if !a.Required {
+		o.Default = defaultOf(a)
+	}
+	return o
+}
+
+// typeOf is a type in words, after the format where there is one.
+func typeOf(a *netmonpb.Attribute) string {
+	var of [2]string
+	if json.Unmarshal([]byte(a.Type), &of[1]) != nil && json.Unmarshal([]byte(a.Type), &of) != nil {
+		return a.Type
+	}
+	kind := of[1]
+	switch a.Format {
+	case netmonpb.Format_FORMAT_DURATION:
+		kind = "duration"
+	case netmonpb.Format_FORMAT_BYTES:
+		kind = "size"
+	case netmonpb.Format_FORMAT_LISTEN_ADDRESS:
+		kind = "address"
+	case netmonpb.Format_FORMAT_URL:
+		kind = "URL"
+	case netmonpb.Format_FORMAT_PATH:
+		kind = "path"
+	case netmonpb.Format_FORMAT_CIDR:
+		kind = "network"
+	}
+	if of[0] == "" {
+		return kind
+	}
+	if kind == "address" {
+		kind += "e"
+	}
+	return of[0] + " of " + kind + "s"
 }
 
 // shortDuration is "1h" where Go says "1h0m0s".

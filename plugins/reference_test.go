@@ -34,13 +34,14 @@ func TestReference(t *testing.T) {
   key = ""
 
   # A block.
-  store "kind" {
+  store "KIND" {
+    # KIND: Which. Required.
     # Where ${it} is.
     path = "$${x}"
   }
 }
 `
-	if got := Reference(`exporter "x"`, schema); got != want {
+	if got := Reference(Explain(`exporter "x"`, schema)); got != want {
 		t.Errorf("got\n%s", got)
 	}
 }

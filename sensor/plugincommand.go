@@ -80,7 +80,7 @@ func (c PluginCommand) Docs(ctx context.Context, name string) error {
 	if err != nil {
 		return inConfig(err)
 	}
-	text, err := config.Format("<reference>", []byte(plugins.Reference(fmt.Sprintf("exporter %q", name), said.Schema)))
+	text, err := config.Format("<reference>", []byte(plugins.Reference(plugins.Explain(fmt.Sprintf("exporter %q", name), said.Schema))))
 	if err != nil {
 		return fmt.Errorf("exporter %s describes options that make no configuration: %w", name, err)
 	}

@@ -19,7 +19,7 @@ import (
 type Storage struct {
 	Type string `netmon:"type,label" doc:"memory: filled again from the sensors' snapshots after a restart; disk: survives it; redis: shared by several servers."`
 
-	Path string `netmon:"path,format=path" doc:"disk: the folder, made if need be; one server uses it at a time."`
+	Path string `netmon:"path,format=path" doc:"disk: the folder, made if need be, used by one server at a time; empty: /var/lib/netmon-server."`
 
 	Mode       string        `netmon:"mode,enum=single|sentinel|cluster" doc:"redis: how it is set up."`
 	Addresses  []string      `netmon:"addresses,format=listen_address" doc:"redis: the server; the sentinels; or some nodes of the cluster."`

@@ -12,17 +12,18 @@ import (
 type part struct {
 	name string
 	into any
+	text string // what it is for, one line
 }
 
 func (c *Config) parts() []part {
 	return []part{
-		{"sensor", &c.Sensor},
-		{"capture", &c.Capture},
-		{"filter", &c.Filter},
-		{"views", &c.Views},
-		{"plugins", &c.Plugins},
-		{"log", &c.Log},
-		{"status", &c.Status},
+		{"sensor", &c.Sensor, "Who the sensor is, how often it speaks, and where it keeps what it has to say."},
+		{"capture", &c.Capture, "Where packets come from, and what they may cost."},
+		{"filter", &c.Filter, "What is left out. Bytes of domains that are left out stay in the totals, as (excluded)."},
+		{"views", &c.Views, "How many rows are kept of domains, addresses, protocols and resolvers, each."},
+		{"plugins", &c.Plugins, "Where exporters are, and who they run as."},
+		{"log", &c.Log, "What the sensor says of itself. Exporters write there, too."},
+		{"status", &c.Status, "The sensor's own listener: metrics, probes and pages about itself."},
 	}
 }
 

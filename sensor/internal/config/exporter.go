@@ -34,9 +34,9 @@ type Exporter struct {
 
 // hostOptions are those that every exporter block has.
 type hostOptions struct {
-	Enabled  bool              `netmon:"enabled" doc:"Whether the exporter runs."`
-	Command  string            `netmon:"command,format=path" doc:"The program, where it is not found by its name."`
-	Checksum string            `netmon:"checksum" doc:"sha256:... that the program's file must have."`
+	Enabled  bool              `netmon:"enabled" doc:"Whether it runs."`
+	Command  string            `netmon:"command,format=path" doc:"The program's path; empty: looked for by its name."`
+	Checksum string            `netmon:"checksum" doc:"What the program's file must have: sha256: and 64 digits; empty: anything."`
 	Env      map[string]string `netmon:"env,sensitive" doc:"Added to the program's environment."`
 }
 
