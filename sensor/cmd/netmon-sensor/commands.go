@@ -22,6 +22,11 @@ func commands() []verb {
 			define: defineTop,
 		},
 		{
+			name: "doctor", forms: []string{"[-config FILE] [-json]"},
+			about:  "look for what stands in the way of a sensor on this machine: cause and cure",
+			define: defineDoctor,
+		},
+		{
 			name: "fmt", forms: []string{"[-check] FILE..."}, min: 1, max: 1 << 10, files: true,
 			about: "lay out configuration files; - is standard input",
 			define: func(set *flag.FlagSet) func(*invocation) int {
@@ -73,6 +78,20 @@ func defineTop(set *flag.FlagSet) func(*invocation) int {
 func isSet(set *flag.FlagSet, name string) (found bool) {
 	set.Visit(func(f *flag.Flag) { found = found || f.Name == name })
 	return found
+}
+
+func defineDoctor(set *flag.FlagSet) func(*invocation) int {
+	config := set.String("config", "", "configuration `file` of the sensor")
+	inJSON := set.Bool("json", false, "print JSON")
+	return func(c *invocation) int {
+		ctx, stop := interruptible()
+		defer stop()
+		well, err := sensor.Doctor(ctx, *config, *inJSON, c.stdout)
+		if err == nil && !well {
+			return exitRuntime
+		}
+		return exitCode(c.stderr, err)
+	}
 }
 
 func definePlugin(set *flag.FlagSet) func(*invocation) int {

@@ -43,14 +43,27 @@ func inspect(path string) error {
 	if err := inspectFile(path, path); err != nil {
 		return err
 	}
-	var owners []int
-	if os.Geteuid() == 0 {
-		owners = []int{ownUser()}
-	}
-	if err := Writable(path, owners); err != nil {
+	if err := Writable(path, owners()); err != nil {
 		return fmt.Errorf("plugin %s could be replaced: %w", path, err)
 	}
 	return nil
+}
+
+// CheckDirectory says why others could put plugins into dir, nil where they cannot.
+func CheckDirectory(dir string) error {
+	if err := Writable(dir, owners()); err != nil {
+		return fmt.Errorf("plugins in %s could be replaced: %w", dir, err)
+	}
+	return nil
+}
+
+// owners are the users, besides root, that plugins and their folders may belong to;
+// nil for any.
+func owners() []int {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return []int{ownUser()}
 }
 
 // inspectFile says why what is at place must not be run; it is called path. The
