@@ -28,7 +28,7 @@ type redisProcess struct {
 	t       testing.TB
 	program string
 	dir     string
-	port    int
+	host    string
 	args    []string
 	running *exec.Cmd
 }
@@ -36,43 +36,37 @@ type redisProcess struct {
 // startRedis starts one, with arguments beside those that every test needs.
 func startRedis(t testing.TB, args ...string) *redisProcess {
 	t.Helper()
-	r := &redisProcess{t: t, program: tool(t, "redis-server"), dir: t.TempDir(), port: freePort(t), args: args}
+	r := &redisProcess{t: t, program: tool(t, "redis-server"), dir: t.TempDir(), host: ownHost(), args: args}
 	r.start()
 	t.Cleanup(r.kill)
 	return r
 }
 
-// freePort is one of which the port for a cluster's bus, 10000 above, is free, too.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		if port > 55000 {
-			continue
-		}
-		bus, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+10000))
-		if err == nil {
-			_ = bus.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
+// redisPort is everybody's: each has a host of its own. A free port of a common host
+// is free for a moment only, and whoever takes it answers in another's place.
+const redisPort = "6379"
+
+var redisHosts atomic.Uint32
+
+// ownHost is a loopback address that no other test has, nor one of another process.
+func ownHost() string {
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d", 100+pid/250%150, 1+pid%250, redisHosts.Add(1))
 }
 
-func (r *redisProcess) addr() string { return fmt.Sprintf("127.0.0.1:%d", r.port) }
+func (r *redisProcess) addr() string { return net.JoinHostPort(r.host, redisPort) }
 
 func (r *redisProcess) start() {
 	r.t.Helper()
-	args := append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(r.port), "--dir", r.dir, "--save", "", "--loglevel", "warning"}, r.args...)
+	args := append([]string{"--bind", r.host, "--port", redisPort, "--dir", r.dir, "--save", "", "--loglevel", "warning"}, r.args...)
+	for option, announce := range map[string]string{"--cluster-enabled": "--cluster-announce-ip", "--replicaof": "--replica-announce-ip"} {
+		if slices.Contains(r.args, option) {
+			args = append(args, announce, r.host)
+		}
+	}
 	if slices.Contains(r.args, "--sentinel") { // it wants a file, to write into
 		path := filepath.Join(r.dir, "sentinel.conf")
-		if err := os.WriteFile(path, fmt.Appendf(nil, "bind 127.0.0.1\nport %d\ndir %s\n", r.port, r.dir), 0o600); err != nil {
+		if err := os.WriteFile(path, fmt.Appendf(nil, "bind %s\nport %s\ndir %s\n", r.host, redisPort, r.dir), 0o600); err != nil {
 			r.t.Fatal(err)
 		}
 		args = []string{path, "--sentinel"}
@@ -82,7 +76,11 @@ func (r *redisProcess) start() {
 	if err := r.running.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	r.eventually("redis answers", func() bool { return r.do("PING") == nil })
+	mine := fmt.Sprintf("\nprocess_id:%d\r\n", r.running.Process.Pid)
+	r.eventually("redis answers", func() bool {
+		info, err := r.ask("INFO", "server")
+		return err == nil && strings.Contains(info.(string), mine)
+	})
 }
 
 func (r *redisProcess) kill() {
@@ -507,10 +505,10 @@ func TestRedisCluster(t *testing.T) {
 // TestRedisSentinel: a real failover to a replica that lacks what was written last.
 func TestRedisSentinel(t *testing.T) {
 	master := startRedis(t)
-	replica := startRedis(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.port), "--repl-diskless-sync-delay", "0")
+	replica := startRedis(t, "--replicaof", master.host+" "+redisPort, "--repl-diskless-sync-delay", "0")
 	sentinel := startRedis(t, "--sentinel") // of one, which is a majority
 	for _, command := range [][]any{
-		{"SENTINEL", "MONITOR", "net", "127.0.0.1", strconv.Itoa(master.port), "1"},
+		{"SENTINEL", "MONITOR", "net", master.host, redisPort, "1"},
 		{"SENTINEL", "SET", "net", "down-after-milliseconds", "500"},
 		{"SENTINEL", "SET", "net", "failover-timeout", "3000"},
 	} {
@@ -537,7 +535,7 @@ func TestRedisSentinel(t *testing.T) {
 	}
 	wantTotal(t, s, total(6))
 	master.kill()
-	replica.must("REPLICAOF", "127.0.0.1", strconv.Itoa(master.port))
+	replica.must("REPLICAOF", master.host, redisPort)
 	eventually(t, "the failover", func() bool {
 		role, err := replica.ask("ROLE")
 		return err == nil && role.([]any)[0] == "master"
@@ -551,14 +549,14 @@ func TestRedisSentinel(t *testing.T) {
 func TestRedisTLS(t *testing.T) {
 	dir := t.TempDir()
 	webConfig(t, dir)
-	port := freePort(t)
-	r := startRedis(t, "--tls-port", strconv.Itoa(port), "--tls-cert-file", filepath.Join(dir, "cert.pem"),
+	const port = "6380"
+	r := startRedis(t, "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert.pem"),
 		"--tls-key-file", filepath.Join(dir, "key.pem"), "--tls-ca-cert-file", filepath.Join(dir, "cert.pem"))
 	r.must("ACL", "SETUSER", "netmon", "on", "~netmon:*", "+@all", ">open-sesame")
 	c := DefaultConfig()
 	c.Storage = defaultStorage()
-	c.Storage.Type, c.Storage.Addresses = "redis", []string{fmt.Sprintf("127.0.0.1:%d", port)}
-	c.Storage.Username, c.Storage.Password, c.Storage.TLS = "netmon", "open-sesame", &StorageTLS{CAFile: "cert.pem", CertFile: "cert.pem", KeyFile: "key.pem"}
+	c.Storage.Type, c.Storage.Addresses = "redis", []string{net.JoinHostPort(r.host, port)}
+	c.Storage.Username, c.Storage.Password, c.Storage.TLS = "netmon", "open-sesame", &StorageTLS{CAFile: "cert.pem", CertFile: "cert.pem", KeyFile: "key.pem", ServerName: "127.0.0.1"}
 	if err := c.check(dir); err != nil {
 		t.Fatal(err)
 	}
