@@ -89,6 +89,13 @@ type Host struct {
 
 	// Bound may be called in Start with the addresses that were really bound.
 	Bound func(addresses ...string)
+
+	// Failed counts an attempt to deliver that failed and will be made again, by its
+	// reason: one of a few words of a-z and _, at most 32 bytes long. What is none is
+	// counted as "other", and so is what comes when there are 32. The sensor shows the
+	// counts. It may be called from any goroutine. An Export that returns an error
+	// counts by itself, as "export".
+	Failed func(reason string)
 }
 
 // Path resolves a path of the configuration: a relative one starts at BaseDir.

@@ -33,6 +33,8 @@ type service struct {
 
 	running *instance // nil before Configure and after Stop
 
+	failures failures
+
 	mu     sync.Mutex // guards idling
 	idling time.Time  // since when a configured exporter has no stream; zero: it has, or needs none
 }
@@ -201,6 +203,7 @@ func (s *service) hostFor(i *instance, r *netmonpb.ConfigureRequest) Host {
 		BaseDir:  r.GetConfig().GetBaseDir(),
 		Logger:   s.logger,
 		Bound:    func(addresses ...string) { i.bound = append(i.bound, addresses...) },
+		Failed:   s.failures.note,
 	}
 }
 

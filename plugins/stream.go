@@ -108,6 +108,7 @@ func (d *delivery) deliver(item *item) error {
 		if _, final := status.FromError(err); final {
 			return err
 		}
+		d.service.failures.note(exportFailed)
 		if failing.IsZero() {
 			failing = time.Now()
 			log.Warn("window is not exported, it is tried again", "window", item.sequence(), "error", err)

@@ -229,6 +229,10 @@ func (s *status) Collect(out chan<- prometheus.Metric) {
 		gauge("netmon_exporter_behind_windows", "Windows of the log that the exporter has not acknowledged.", float64(s.log.Last()-min(st.Acknowledged, s.log.Last())), sink.label)
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc("netmon_exporter_restarts_total", "How often the exporter's plugin was started again.",
 			[]string{"exporter"}, nil), prometheus.CounterValue, float64(st.Restarts), sink.label)
+		failures := prometheus.NewDesc("netmon_exporter_failures_total", "What failed of an exporter, and was tried again where that helps, by reason.", []string{"exporter", "reason"}, nil)
+		for reason, n := range st.Failures {
+			out <- prometheus.MustNewConstMetric(failures, prometheus.CounterValue, float64(n), sink.label, reason)
+		}
 	}
 	s.collectLog(out)
 	if s.privileges != nil {

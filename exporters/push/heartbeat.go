@@ -40,6 +40,7 @@ func (b *beats) begin(e *Exporter, host plugins.Host) {
 		defer tick.Stop()
 		for {
 			if err := e.beat(ctx, target, host, started); err != nil && ctx.Err() == nil {
+				e.failed(missedBeat)
 				e.logger.Debug("heartbeat failed", "url", withoutSecrets(target), "error", err)
 			}
 			select {

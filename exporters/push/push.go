@@ -35,6 +35,7 @@ type Exporter struct {
 	target   string        // the URL for log lines
 	beats    beats
 	jitter   func(limit time.Duration) time.Duration
+	failed   func(reason string) // counts for the sensor; from any goroutine
 
 	// What is known of the server. It outlives a call, for the SDK calls again
 	// with the same window.
@@ -47,7 +48,7 @@ type Exporter struct {
 
 // New returns an exporter that has not started.
 func New(version string) *Exporter {
-	return &Exporter{config: DefaultConfig(), version: version, jitter: fullJitter}
+	return &Exporter{config: DefaultConfig(), version: version, jitter: fullJitter, failed: func(string) {}}
 }
 
 // Plugin describes the program netmon-exporter-push.
@@ -84,6 +85,9 @@ func (e *Exporter) Start(_ context.Context, host plugins.Host) error {
 		}
 	}
 	e.logger = host.Logger
+	if host.Failed != nil { // the host may be older
+		e.failed = host.Failed
+	}
 	e.target = withoutSecrets(e.config.URL)
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = security

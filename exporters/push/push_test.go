@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -136,13 +137,27 @@ func TestBackoff(t *testing.T) {
 		{"another log", []reply{{status: 200, body: `{"logId":"AAAA","watermark":"5"}`}, held(1)}, []time.Duration{0, 30e9}, ""},
 		{"too little", []reply{{status: 200, body: `{"logId":"oaGhoaGhoaGhoaGhoaGhoQ==","watermark":"0"}`}, held(1)}, []time.Duration{0, 30e9}, ""},
 	}
+	reasonOf := map[string]string{
+		"network": "unreachable", "longest pause": "server_error", "Retry-After": "busy", "Retry-After is bounded": "busy",
+		"login": "unauthorized", "another's id": "forbidden", "refused": "refused", "conflict": "conflict", "redirect": "no_netmon",
+		"a proxy's 200": "no_netmon", "an empty 200": "no_netmon", "another log": "no_netmon", "too little": "no_netmon",
+	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &script{answers: test.answers}
 				e, log := started(t, s, nil)
+				counted := map[string]int{}
+				e.failed = func(reason string) { counted[reason]++ }
 				if err := e.Export(t.Context(), window(1)); err != nil {
 					t.Fatal(err)
+				}
+				failures := map[string]int{}
+				if n := len(test.answers) - 1; n > 0 { // all but the last
+					failures[reasonOf[test.name]] = n
+				}
+				if !maps.Equal(counted, failures) {
+					t.Errorf("counted %v, want %v", counted, failures)
 				}
 				var got []time.Duration
 				for _, a := range s.asked {
@@ -191,6 +206,12 @@ func TestBackAndForth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: []reply{says(409, "UNKNOWN_LOG", 0)}}
 		e, log := started(t, s, nil)
+		circles := 0
+		e.failed = func(reason string) {
+			if reason == "circling" {
+				circles++
+			}
+		}
 		for range 10 {
 			var rewind *plugins.Rewind
 			if err := e.Export(t.Context(), window(20)); !errors.As(err, &rewind) {
@@ -202,6 +223,9 @@ func TestBackAndForth(t *testing.T) {
 		}
 		if n := strings.Count(log.String(), "back and forth"); n != 1 {
 			t.Errorf("said %d times:\n%s", n, log)
+		}
+		if circles != 10-freeRewinds {
+			t.Errorf("counted %d times", circles)
 		}
 	})
 }

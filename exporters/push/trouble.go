@@ -34,6 +34,17 @@ const (
 	freeRewinds = 3
 )
 
+// reason is the word under which the sensor counts a trouble.
+func (t trouble) reason() string {
+	return map[trouble]string{
+		unreachable: "unreachable", unauthorized: "unauthorized", forbidden: "forbidden", busy: "busy", broken: "server_error",
+		refused: "refused", conflicting: "conflict", strange: "no_netmon", circling: "circling",
+	}[t]
+}
+
+// missedBeat is the reason for a heartbeat that did not arrive.
+const missedBeat = "heartbeat"
+
 // loud says whether it takes a person to end the trouble. It is tried again
 // slowly, for the person may have done it.
 func (t trouble) loud() bool {
@@ -70,6 +81,9 @@ func (e *Exporter) note(a answer) {
 			pause = e.jitter(backoff(e.failures))
 		}
 		e.notUntil = time.Now().Add(max(pause, min(a.retryAfter, longPause)))
+	}
+	if a.trouble != noTrouble {
+		e.failed(a.trouble.reason())
 	}
 	e.report(a)
 }

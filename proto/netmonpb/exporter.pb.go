@@ -1054,6 +1054,87 @@ func (*ExportResponse_Acknowledged) isExportResponse_Result() {}
 
 func (*ExportResponse_Rewind) isExportResponse_Result() {}
 
+type FailuresRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailuresRequest) Reset() {
+	*x = FailuresRequest{}
+	mi := &file_netmon_v1_exporter_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailuresRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailuresRequest) ProtoMessage() {}
+
+func (x *FailuresRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_netmon_v1_exporter_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailuresRequest.ProtoReflect.Descriptor instead.
+func (*FailuresRequest) Descriptor() ([]byte, []int) {
+	return file_netmon_v1_exporter_proto_rawDescGZIP(), []int{13}
+}
+
+type FailuresResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reasons are words of a-z and _, at most 32 of them.
+	ByReason      map[string]uint64 `protobuf:"bytes,1,rep,name=by_reason,json=byReason,proto3" json:"by_reason,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailuresResponse) Reset() {
+	*x = FailuresResponse{}
+	mi := &file_netmon_v1_exporter_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailuresResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailuresResponse) ProtoMessage() {}
+
+func (x *FailuresResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_netmon_v1_exporter_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailuresResponse.ProtoReflect.Descriptor instead.
+func (*FailuresResponse) Descriptor() ([]byte, []int) {
+	return file_netmon_v1_exporter_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *FailuresResponse) GetByReason() map[string]uint64 {
+	if x != nil {
+		return x.ByReason
+	}
+	return nil
+}
+
 type FlushRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1062,7 +1143,7 @@ type FlushRequest struct {
 
 func (x *FlushRequest) Reset() {
 	*x = FlushRequest{}
-	mi := &file_netmon_v1_exporter_proto_msgTypes[13]
+	mi := &file_netmon_v1_exporter_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1155,7 @@ func (x *FlushRequest) String() string {
 func (*FlushRequest) ProtoMessage() {}
 
 func (x *FlushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_netmon_v1_exporter_proto_msgTypes[13]
+	mi := &file_netmon_v1_exporter_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1168,7 @@ func (x *FlushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRequest.ProtoReflect.Descriptor instead.
 func (*FlushRequest) Descriptor() ([]byte, []int) {
-	return file_netmon_v1_exporter_proto_rawDescGZIP(), []int{13}
+	return file_netmon_v1_exporter_proto_rawDescGZIP(), []int{15}
 }
 
 type FlushResponse struct {
@@ -1098,7 +1179,7 @@ type FlushResponse struct {
 
 func (x *FlushResponse) Reset() {
 	*x = FlushResponse{}
-	mi := &file_netmon_v1_exporter_proto_msgTypes[14]
+	mi := &file_netmon_v1_exporter_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1191,7 @@ func (x *FlushResponse) String() string {
 func (*FlushResponse) ProtoMessage() {}
 
 func (x *FlushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_netmon_v1_exporter_proto_msgTypes[14]
+	mi := &file_netmon_v1_exporter_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1204,7 @@ func (x *FlushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushResponse.ProtoReflect.Descriptor instead.
 func (*FlushResponse) Descriptor() ([]byte, []int) {
-	return file_netmon_v1_exporter_proto_rawDescGZIP(), []int{14}
+	return file_netmon_v1_exporter_proto_rawDescGZIP(), []int{16}
 }
 
 type StopRequest struct {
@@ -1134,7 +1215,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_netmon_v1_exporter_proto_msgTypes[15]
+	mi := &file_netmon_v1_exporter_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1227,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_netmon_v1_exporter_proto_msgTypes[15]
+	mi := &file_netmon_v1_exporter_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1240,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_netmon_v1_exporter_proto_rawDescGZIP(), []int{15}
+	return file_netmon_v1_exporter_proto_rawDescGZIP(), []int{17}
 }
 
 type StopResponse struct {
@@ -1170,7 +1251,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_netmon_v1_exporter_proto_msgTypes[16]
+	mi := &file_netmon_v1_exporter_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1263,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_netmon_v1_exporter_proto_msgTypes[16]
+	mi := &file_netmon_v1_exporter_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1276,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_netmon_v1_exporter_proto_rawDescGZIP(), []int{16}
+	return file_netmon_v1_exporter_proto_rawDescGZIP(), []int{18}
 }
 
 var File_netmon_v1_exporter_proto protoreflect.FileDescriptor
@@ -1271,7 +1352,13 @@ const file_netmon_v1_exporter_proto_rawDesc = "" +
 	"\x0eExportResponse\x12$\n" +
 	"\facknowledged\x18\x01 \x01(\x04H\x00R\facknowledged\x12\x18\n" +
 	"\x06rewind\x18\x02 \x01(\x04H\x00R\x06rewindB\b\n" +
-	"\x06result\"\x0e\n" +
+	"\x06result\"\x11\n" +
+	"\x0fFailuresRequest\"\x97\x01\n" +
+	"\x10FailuresResponse\x12F\n" +
+	"\tby_reason\x18\x01 \x03(\v2).netmon.v1.FailuresResponse.ByReasonEntryR\bbyReason\x1a;\n" +
+	"\rByReasonEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x0e\n" +
 	"\fFlushRequest\"\x0f\n" +
 	"\rFlushResponse\"\r\n" +
 	"\vStopRequest\"\x0e\n" +
@@ -1288,12 +1375,13 @@ const file_netmon_v1_exporter_proto_rawDesc = "" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSEVERITY_ERROR\x10\x01\x12\x14\n" +
-	"\x10SEVERITY_WARNING\x10\x022\x9b\x03\n" +
+	"\x10SEVERITY_WARNING\x10\x022\xe0\x03\n" +
 	"\x0fExporterService\x12C\n" +
 	"\bDescribe\x12\x1a.netmon.v1.DescribeRequest\x1a\x1b.netmon.v1.DescribeResponse\x12C\n" +
 	"\bValidate\x12\x1a.netmon.v1.ValidateRequest\x1a\x1b.netmon.v1.ValidateResponse\x12F\n" +
 	"\tConfigure\x12\x1b.netmon.v1.ConfigureRequest\x1a\x1c.netmon.v1.ConfigureResponse\x12A\n" +
-	"\x06Export\x12\x18.netmon.v1.ExportRequest\x1a\x19.netmon.v1.ExportResponse(\x010\x01\x12:\n" +
+	"\x06Export\x12\x18.netmon.v1.ExportRequest\x1a\x19.netmon.v1.ExportResponse(\x010\x01\x12C\n" +
+	"\bFailures\x12\x1a.netmon.v1.FailuresRequest\x1a\x1b.netmon.v1.FailuresResponse\x12:\n" +
 	"\x05Flush\x12\x17.netmon.v1.FlushRequest\x1a\x18.netmon.v1.FlushResponse\x127\n" +
 	"\x04Stop\x12\x16.netmon.v1.StopRequest\x1a\x17.netmon.v1.StopResponseB9Z7github.com/netmon-sensor/netmon/proto/netmonpb;netmonpbb\x06proto3"
 
@@ -1310,7 +1398,7 @@ func file_netmon_v1_exporter_proto_rawDescGZIP() []byte {
 }
 
 var file_netmon_v1_exporter_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_netmon_v1_exporter_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_netmon_v1_exporter_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_netmon_v1_exporter_proto_goTypes = []any{
 	(Format)(0),                 // 0: netmon.v1.Format
 	(Severity)(0),               // 1: netmon.v1.Severity
@@ -1327,13 +1415,16 @@ var file_netmon_v1_exporter_proto_goTypes = []any{
 	(*ConfigureResponse)(nil),   // 12: netmon.v1.ConfigureResponse
 	(*ExportRequest)(nil),       // 13: netmon.v1.ExportRequest
 	(*ExportResponse)(nil),      // 14: netmon.v1.ExportResponse
-	(*FlushRequest)(nil),        // 15: netmon.v1.FlushRequest
-	(*FlushResponse)(nil),       // 16: netmon.v1.FlushResponse
-	(*StopRequest)(nil),         // 17: netmon.v1.StopRequest
-	(*StopResponse)(nil),        // 18: netmon.v1.StopResponse
-	(*durationpb.Duration)(nil), // 19: google.protobuf.Duration
-	(*Window)(nil),              // 20: netmon.v1.Window
-	(*Snapshot)(nil),            // 21: netmon.v1.Snapshot
+	(*FailuresRequest)(nil),     // 15: netmon.v1.FailuresRequest
+	(*FailuresResponse)(nil),    // 16: netmon.v1.FailuresResponse
+	(*FlushRequest)(nil),        // 17: netmon.v1.FlushRequest
+	(*FlushResponse)(nil),       // 18: netmon.v1.FlushResponse
+	(*StopRequest)(nil),         // 19: netmon.v1.StopRequest
+	(*StopResponse)(nil),        // 20: netmon.v1.StopResponse
+	nil,                         // 21: netmon.v1.FailuresResponse.ByReasonEntry
+	(*durationpb.Duration)(nil), // 22: google.protobuf.Duration
+	(*Window)(nil),              // 23: netmon.v1.Window
+	(*Snapshot)(nil),            // 24: netmon.v1.Snapshot
 }
 var file_netmon_v1_exporter_proto_depIdxs = []int32{
 	4,  // 0: netmon.v1.DescribeResponse.schema:type_name -> netmon.v1.Block
@@ -1345,27 +1436,30 @@ var file_netmon_v1_exporter_proto_depIdxs = []int32{
 	8,  // 6: netmon.v1.ValidateRequest.config:type_name -> netmon.v1.Config
 	7,  // 7: netmon.v1.ValidateResponse.diagnostics:type_name -> netmon.v1.Diagnostic
 	8,  // 8: netmon.v1.ConfigureRequest.config:type_name -> netmon.v1.Config
-	19, // 9: netmon.v1.ConfigureRequest.interval:type_name -> google.protobuf.Duration
+	22, // 9: netmon.v1.ConfigureRequest.interval:type_name -> google.protobuf.Duration
 	7,  // 10: netmon.v1.ConfigureResponse.diagnostics:type_name -> netmon.v1.Diagnostic
-	20, // 11: netmon.v1.ExportRequest.window:type_name -> netmon.v1.Window
-	21, // 12: netmon.v1.ExportRequest.snapshot:type_name -> netmon.v1.Snapshot
-	2,  // 13: netmon.v1.ExporterService.Describe:input_type -> netmon.v1.DescribeRequest
-	9,  // 14: netmon.v1.ExporterService.Validate:input_type -> netmon.v1.ValidateRequest
-	11, // 15: netmon.v1.ExporterService.Configure:input_type -> netmon.v1.ConfigureRequest
-	13, // 16: netmon.v1.ExporterService.Export:input_type -> netmon.v1.ExportRequest
-	15, // 17: netmon.v1.ExporterService.Flush:input_type -> netmon.v1.FlushRequest
-	17, // 18: netmon.v1.ExporterService.Stop:input_type -> netmon.v1.StopRequest
-	3,  // 19: netmon.v1.ExporterService.Describe:output_type -> netmon.v1.DescribeResponse
-	10, // 20: netmon.v1.ExporterService.Validate:output_type -> netmon.v1.ValidateResponse
-	12, // 21: netmon.v1.ExporterService.Configure:output_type -> netmon.v1.ConfigureResponse
-	14, // 22: netmon.v1.ExporterService.Export:output_type -> netmon.v1.ExportResponse
-	16, // 23: netmon.v1.ExporterService.Flush:output_type -> netmon.v1.FlushResponse
-	18, // 24: netmon.v1.ExporterService.Stop:output_type -> netmon.v1.StopResponse
-	19, // [19:25] is the sub-list for method output_type
-	13, // [13:19] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	23, // 11: netmon.v1.ExportRequest.window:type_name -> netmon.v1.Window
+	24, // 12: netmon.v1.ExportRequest.snapshot:type_name -> netmon.v1.Snapshot
+	21, // 13: netmon.v1.FailuresResponse.by_reason:type_name -> netmon.v1.FailuresResponse.ByReasonEntry
+	2,  // 14: netmon.v1.ExporterService.Describe:input_type -> netmon.v1.DescribeRequest
+	9,  // 15: netmon.v1.ExporterService.Validate:input_type -> netmon.v1.ValidateRequest
+	11, // 16: netmon.v1.ExporterService.Configure:input_type -> netmon.v1.ConfigureRequest
+	13, // 17: netmon.v1.ExporterService.Export:input_type -> netmon.v1.ExportRequest
+	15, // 18: netmon.v1.ExporterService.Failures:input_type -> netmon.v1.FailuresRequest
+	17, // 19: netmon.v1.ExporterService.Flush:input_type -> netmon.v1.FlushRequest
+	19, // 20: netmon.v1.ExporterService.Stop:input_type -> netmon.v1.StopRequest
+	3,  // 21: netmon.v1.ExporterService.Describe:output_type -> netmon.v1.DescribeResponse
+	10, // 22: netmon.v1.ExporterService.Validate:output_type -> netmon.v1.ValidateResponse
+	12, // 23: netmon.v1.ExporterService.Configure:output_type -> netmon.v1.ConfigureResponse
+	14, // 24: netmon.v1.ExporterService.Export:output_type -> netmon.v1.ExportResponse
+	16, // 25: netmon.v1.ExporterService.Failures:output_type -> netmon.v1.FailuresResponse
+	18, // 26: netmon.v1.ExporterService.Flush:output_type -> netmon.v1.FlushResponse
+	20, // 27: netmon.v1.ExporterService.Stop:output_type -> netmon.v1.StopResponse
+	21, // [21:28] is the sub-list for method output_type
+	14, // [14:21] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_netmon_v1_exporter_proto_init() }
@@ -1389,7 +1483,7 @@ func file_netmon_v1_exporter_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_netmon_v1_exporter_proto_rawDesc), len(file_netmon_v1_exporter_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	ExporterService_Validate_FullMethodName  = "/netmon.v1.ExporterService/Validate"
 	ExporterService_Configure_FullMethodName = "/netmon.v1.ExporterService/Configure"
 	ExporterService_Export_FullMethodName    = "/netmon.v1.ExporterService/Export"
+	ExporterService_Failures_FullMethodName  = "/netmon.v1.ExporterService/Failures"
 	ExporterService_Flush_FullMethodName     = "/netmon.v1.ExporterService/Flush"
 	ExporterService_Stop_FullMethodName      = "/netmon.v1.ExporterService/Stop"
 )
@@ -43,6 +44,9 @@ type ExporterServiceClient interface {
 	// The data stream. The host sends in order; the plugin acknowledges through
 	// sequence n when n is safe with it, or asks to rewind.
 	Export(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExportRequest, ExportResponse], error)
+	// How many attempts to deliver failed since the process began, by reason. The
+	// host asks every now and then.
+	Failures(ctx context.Context, in *FailuresRequest, opts ...grpc.CallOption) (*FailuresResponse, error)
 	// Everything acknowledged so far is delivered when this returns.
 	Flush(ctx context.Context, in *FlushRequest, opts ...grpc.CallOption) (*FlushResponse, error)
 	// Closes listeners, then returns. A kill follows at the deadline.
@@ -100,6 +104,16 @@ func (c *exporterServiceClient) Export(ctx context.Context, opts ...grpc.CallOpt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ExporterService_ExportClient = grpc.BidiStreamingClient[ExportRequest, ExportResponse]
 
+func (c *exporterServiceClient) Failures(ctx context.Context, in *FailuresRequest, opts ...grpc.CallOption) (*FailuresResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FailuresResponse)
+	err := c.cc.Invoke(ctx, ExporterService_Failures_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *exporterServiceClient) Flush(ctx context.Context, in *FlushRequest, opts ...grpc.CallOption) (*FlushResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(FlushResponse)
@@ -134,6 +148,9 @@ type ExporterServiceServer interface {
 	// The data stream. The host sends in order; the plugin acknowledges through
 	// sequence n when n is safe with it, or asks to rewind.
 	Export(grpc.BidiStreamingServer[ExportRequest, ExportResponse]) error
+	// How many attempts to deliver failed since the process began, by reason. The
+	// host asks every now and then.
+	Failures(context.Context, *FailuresRequest) (*FailuresResponse, error)
 	// Everything acknowledged so far is delivered when this returns.
 	Flush(context.Context, *FlushRequest) (*FlushResponse, error)
 	// Closes listeners, then returns. A kill follows at the deadline.
@@ -159,6 +176,9 @@ func (UnimplementedExporterServiceServer) Configure(context.Context, *ConfigureR
 }
 func (UnimplementedExporterServiceServer) Export(grpc.BidiStreamingServer[ExportRequest, ExportResponse]) error {
 	return status.Error(codes.Unimplemented, "method Export not implemented")
+}
+func (UnimplementedExporterServiceServer) Failures(context.Context, *FailuresRequest) (*FailuresResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Failures not implemented")
 }
 func (UnimplementedExporterServiceServer) Flush(context.Context, *FlushRequest) (*FlushResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Flush not implemented")
@@ -248,6 +268,24 @@ func _ExporterService_Export_Handler(srv interface{}, stream grpc.ServerStream) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ExporterService_ExportServer = grpc.BidiStreamingServer[ExportRequest, ExportResponse]
 
+func _ExporterService_Failures_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FailuresRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExporterServiceServer).Failures(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExporterService_Failures_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExporterServiceServer).Failures(ctx, req.(*FailuresRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ExporterService_Flush_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(FlushRequest)
 	if err := dec(in); err != nil {
@@ -302,6 +340,10 @@ var ExporterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Configure",
 			Handler:    _ExporterService_Configure_Handler,
+		},
+		{
+			MethodName: "Failures",
+			Handler:    _ExporterService_Failures_Handler,
 		},
 		{
 			MethodName: "Flush",

@@ -157,6 +157,9 @@ func (s *Sink) collect(p *process, f *flight) error {
 // some windows twice after a restart, which it must stand anyway.
 func (s *Sink) moveCursor(n uint64) {
 	err := s.log.SetCursor(s.options.Label, n)
+	if err != nil {
+		s.failed(failedCursor, 1)
+	}
 	if failed := err != nil; failed != s.cursorFails {
 		s.cursorFails = failed
 		if failed {

@@ -5,6 +5,7 @@ package export
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -61,6 +62,8 @@ type Options struct {
 
 	Logger   hclog.Logger
 	IsFolded func(error) bool // tells Log's error for a folded window; nil when it never folds
+
+	failed func(reason string, n uint64) // counts failures
 }
 
 // State is what a Sink is doing.
@@ -86,6 +89,7 @@ type Status struct {
 	Snapshots    uint64 // sent since the sensor started
 	Skipped      uint64 // folded windows that an exporter without snapshots did not get
 	LastError    string
+	Failures     map[string]uint64 // by reason, of all its processes; read-only
 }
 
 // Sink owns one exporter: its plugin process and its cursor. Start, then Run,
@@ -116,8 +120,7 @@ func New(o Options, s Settings, l Log) *Sink {
 	if o.IsFolded == nil {
 		o.IsFolded = func(error) bool { return false }
 	}
-	return &Sink{
-		options:  o,
+	sink := &Sink{
 		settings: s,
 		log:      l,
 		logger:   o.Logger.Named(o.Label),
@@ -125,6 +128,33 @@ func New(o Options, s Settings, l Log) *Sink {
 		reloads:  make(chan reload),
 		status:   Status{State: Starting, Since: time.Now()},
 	}
+	sink.options = o
+	sink.options.failed = sink.failed
+	return sink
+}
+
+// Reasons of failures that the sensor sees itself; others are the exporter's own.
+const (
+	failedFlush  = "flush"
+	failedStop   = "stop"
+	failedCursor = "cursor"
+	failedLines  = "log_lines"
+)
+
+// failed counts failures. What a plugin calls them is bounded for each process; for
+// all together it is here.
+func (s *Sink) failed(reason string, n uint64) {
+	s.update(func(st *Status) {
+		all := maps.Clone(st.Failures)
+		if all == nil {
+			all = map[string]uint64{}
+		}
+		if _, known := all[reason]; !known && len(all) >= 2*maxReasons {
+			reason = "other"
+		}
+		all[reason] += n
+		st.Failures = all
+	})
 }
 
 // Status tells how the exporter is.

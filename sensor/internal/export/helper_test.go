@@ -129,6 +129,11 @@ func (r *recorder) Start(_ context.Context, h plugins.Host) (err error) {
 		fmt.Fprintln(os.Stderr, "dying in Configure")
 		os.Exit(4)
 	}
+	if r.due("counts", 0) {
+		for _, reason := range []string{"unreachable", "unreachable", "No word!", "unreachable"} {
+			h.Failed(reason)
+		}
+	}
 	if r.due("flood", 0) {
 		fmt.Println("Println goes to the log")
 		fmt.Fprintln(os.Stderr, `{"@message":5,"@level":[],"@timestamp":{}}`)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -169,13 +170,15 @@ func (p *process) connect(ctx context.Context, o Options) error {
 	if p.described.Type != o.Type {
 		return fmt.Errorf("it is the exporter %q, not %q", clean(p.described.Type), o.Type)
 	}
-	go p.watch()
+	go p.watch(o.failed)
 	return nil
 }
 
 // watch kills a process that does not answer, because it is frozen or swapped
-// out. An exporter that waits for its server does answer.
-func (p *process) watch() {
+// out. An exporter that waits for its server does answer. What it says of failures is
+// told on, what is new of it.
+func (p *process) watch(failed func(reason string, n uint64)) {
+	told := map[string]uint64{}
 	tick := time.NewTicker(p.limits.healthEvery)
 	defer tick.Stop()
 	for {
@@ -186,11 +189,27 @@ func (p *process) watch() {
 		}
 		ctx, cancel := context.WithTimeout(p.ctx, p.limits.healthTimeout)
 		_, err := p.health.Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: goplugin.GRPCServiceName})
-		cancel()
 		if err != nil {
 			p.end(fmt.Errorf("the plugin does not answer health checks: %s", clean(status.Convert(err).Message())))
 		}
+		// One of an older SDK does not know the call.
+		if counts, err := p.rpc.Failures(ctx, &netmonpb.FailuresRequest{}); err == nil && len(counts.ByReason) <= maxReasons {
+			for reason, n := range counts.ByReason {
+				if n > told[reason] && isReason(reason) {
+					failed(reason, n-told[reason])
+					told[reason] = n
+				}
+			}
+		}
+		cancel()
 	}
+}
+
+// maxReasons of failures are told apart, of one exporter.
+const maxReasons = 32
+
+func isReason(text string) bool {
+	return text != "" && len(text) <= 32 && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz_") == ""
 }
 
 // configure hands the settings to the exporter and opens the stream.

@@ -228,6 +228,9 @@ func TestFlood(t *testing.T) {
 			t.Errorf("the log lacks %q", want)
 		}
 	}
+	if n := b.sink.Status().Failures[failedLines]; n < 10000 {
+		t.Errorf("%d lines are counted that were left out", n)
+	}
 }
 
 // hostPart is a sensor that runs a plugin until it is killed.

@@ -74,7 +74,7 @@ func newRunner(o Options, logger hclog.Logger) (*runner, error) {
 		env:      environment(host, o.Env, logger.GetLevel()),
 		account:  account,
 		logger:   logger,
-		stderr:   &stderrLog{logger: logger},
+		stderr:   &stderrLog{logger: logger, failed: o.failed},
 		id:       "0",
 		done:     make(chan struct{}),
 	}

@@ -223,9 +223,11 @@ func (s *Sink) finish(ctx context.Context, p *process) error {
 	flushing, cancel := context.WithTimeout(ctx, s.limits.flush)
 	defer cancel()
 	if _, err := p.rpc.Flush(flushing, &netmonpb.FlushRequest{}); err != nil {
+		s.failed(failedFlush, 1)
 		s.logger.Warn("exporter did not flush", "error", p.explain(flushing, err))
 	}
 	if err := p.stop(ctx); err != nil {
+		s.failed(failedStop, 1)
 		s.logger.Warn("exporter did not stop and was killed", "error", err)
 		return nil
 	}
@@ -240,6 +242,7 @@ func (s *Sink) abandon(p *process) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.limits.abandon)
 	defer cancel()
 	if err := p.stop(ctx); err != nil {
+		s.failed(failedStop, 1)
 		s.logger.Warn("exporter did not stop and was killed", "error", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -225,6 +226,35 @@ func TestFrozenPlugin(t *testing.T) {
 	b.wantReceived(append(windows(1, 3), "stop 0")...)
 }
 
+// TestFailuresAreCounted wants what an exporter says of failures, of each of its
+// processes, and what the sensor sees itself.
+func TestFailuresAreCounted(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "exporter", with("fail", "counts"))
+	b.sink.limits.healthEvery = 20 * time.Millisecond
+	b.start()
+	wait := func(n uint64) {
+		t.Helper()
+		deadline := time.Now().Add(10 * time.Second)
+		for want := (map[string]uint64{"unreachable": 3 * n, "other": n}); !maps.Equal(b.sink.Status().Failures, want); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%v, want %v", b.sink.Status().Failures, want)
+			}
+		}
+	}
+	wait(1)
+	pid := b.sink.Status().PID
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitRunning(pid)
+	wait(2)
+	b.finish()
+	if got := b.sink.Status().Failures; len(got) != 2 {
+		t.Errorf("%v after an end in order", got)
+	}
+}
+
 func TestRefusesToStop(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "exporter", with("fail", "stop"))
@@ -236,6 +266,9 @@ func TestRefusesToStop(t *testing.T) {
 	b.finish()
 	if alive(pid) {
 		t.Fatal("the plugin is still there")
+	}
+	if n := b.sink.Status().Failures[failedStop]; n != 1 {
+		t.Errorf("%d failures to stop", n)
 	}
 }
 

@@ -30,6 +30,7 @@ const (
 // makes it panic, and so the sensor with it.
 type stderrLog struct {
 	logger    hclog.Logger
+	failed    func(reason string, n uint64)
 	panicking bool // a Go stack trace goes on to the end
 
 	tokens   float64
@@ -107,6 +108,7 @@ func (l *stderrLog) admit() bool {
 
 func (l *stderrLog) admitDropped() {
 	if l.dropped > 0 {
+		l.failed(failedLines, uint64(l.dropped))
 		l.logger.Warn("exporter logged too much, lines were left out", "lines", l.dropped)
 		l.dropped = 0
 	}

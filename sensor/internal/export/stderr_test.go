@@ -11,7 +11,7 @@ import (
 // logged is what becomes of what a plugin writes.
 func logged(text string) string {
 	var out strings.Builder
-	l := &stderrLog{logger: hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Trace, DisableTime: true})}
+	l := &stderrLog{logger: hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Trace, DisableTime: true}), failed: func(string, uint64) {}}
 	l.copy(strings.NewReader(text))
 	return out.String()
 }
