@@ -91,12 +91,7 @@ func (r *redisProcess) kill() {
 	}
 }
 
-// do sends one command.
-func (r *redisProcess) do(args ...any) error {
-	_, err := r.ask(args...)
-	return err
-}
-
+// ask sends one command.
 func (r *redisProcess) ask(args ...any) (any, error) {
 	c := redis.NewClient(&redis.Options{Addr: r.addr(), Protocol: 2, DisableIdentity: true, MaxRetries: -1})
 	defer c.Close()

@@ -53,6 +53,69 @@ var mutants = map[string][]edit{
 	},
 }
 
+// storeMutants are mistakes of one store, which the tests of stores must find.
+var storeMutants = map[string][]edit{
+	"memory counts a repeat": {
+		{"exporters/server/change.go", "case w != nil && w.Sequence == log.watermark:", "case false:"},
+		{"exporters/server/change.go", "case w != nil && !bytes.Equal(w.PreviousChain, log.chain):",
+			"case w != nil && w.Sequence > log.watermark && !bytes.Equal(w.PreviousChain, log.chain):"},
+	},
+	"memory adds a snapshot to what it holds": {{"exporters/server/change.go",
+		"		s.empty(sensor, log)\n", ""}},
+	"disk removes the journal with the checkpoint": {{"exporters/server/disk.go",
+		"			if n < generation {\n", "			if n <= generation && kind == \"journal\" || n < generation {\n"}},
+	"disk acknowledges what it could not write": {{"exporters/server/disk.go",
+		"	if err := d.store(payload); err != nil {\n", "	if err := d.store(payload); err != nil && len(accepted) == 0 {\n"}},
+	"redis removes the journal without a checkpoint": {{"exporters/server/redis_scripts.go",
+		"redis.call('SET', KEYS[3], ARGV[6])\n", ""}},
+	"redis adds to a version that it does not have": {{"exporters/server/redis_scripts.go",
+		"if (m[1] or '0') ~= ARGV[1] or (m[2] or '') ~= ARGV[2] then return {0, 0, 0} end\n", ""}},
+	"redis acknowledges what it did not take": {{"exporters/server/redis.go",
+		"		number(p.at.n), p.at.hash, next.hash, born, entry).Int64Slice()\n	if err != nil {\n",
+		"		number(p.at.n), p.at.hash, next.hash, born, entry).Int64Slice()\n	if err != nil {\n		answer = []int64{1, 0, 0}\n	}\n	if len(answer) != 3 {\n"}},
+}
+
+// TestStoreMutants makes each mistake in a copy of the module, where the tests of
+// stores must find it.
+func TestStoreMutants(t *testing.T) {
+	if os.Getenv(chaosMutants) == "" {
+		t.Skip("takes many minutes: make chaos-mutants")
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, edits := range storeMutants {
+		t.Run(name, func(t *testing.T) {
+			dir := tempDir(t)
+			copyModule(t, root, dir)
+			for _, e := range edits {
+				e.make(t, dir)
+			}
+			do := func(args ...string) (string, error) {
+				cmd := exec.Command("go", args...)
+				cmd.Dir = dir
+				text, err := cmd.CombinedOutput()
+				return string(text), err
+			}
+			if text, err := do("vet", "./exporters/server"); err != nil {
+				t.Fatalf("the mutant cannot be built: %v\n%s", err, text)
+			}
+			text, err := do("test", "-count=1", "-timeout", "5m", "-run", "Stores|Disk|Redis|Shared|Prefix|Histories|Report", "./exporters/server")
+			var found []string
+			for line := range strings.Lines(text) {
+				if strings.Contains(line, "--- FAIL") {
+					found = append(found, strings.TrimSpace(line))
+				}
+			}
+			if err == nil || len(found) == 0 {
+				t.Fatalf("the mutant was not found: %v\n%s", err, tail(text))
+			}
+			t.Logf("found by:\n%s", strings.Join(found[:min(len(found), 8)], "\n"))
+		})
+	}
+}
+
 // TestChaosMutants makes each mistake in a copy of the module and runs TestChaosTown
 // there, which must find it: a test that finds nothing proves nothing.
 func TestChaosMutants(t *testing.T) {
