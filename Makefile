@@ -7,10 +7,13 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-BUILD := go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o
+# The commit of a checkout and its time; empty elsewhere.
+REVISION ?= $(shell git show -s --format='%H %cI' HEAD 2>/dev/null)
+STAMP := -s -w -X main.version=$(VERSION) -X "github.com/netmon-sensor/netmon/plugins.revision=$(REVISION)"
+BUILD := go build -trimpath -buildvcs=false -ldflags '$(STAMP)' -o
 # The sensor has C in it, and runs on every Linux all the same: it is linked
 # statically, and looks up users and names without libc.
-STATIC := go build -trimpath -buildvcs=false -tags osusergo,netgo -ldflags '-s -w -X main.version=$(VERSION) -linkmode external -extldflags "-static"' -o
+STATIC := go build -trimpath -buildvcs=false -tags osusergo,netgo -ldflags '$(STAMP) -linkmode external -extldflags "-static"' -o
 DOCKER ?= docker
 IMAGE ?= netmon
 CONFIG ?= netmon.hcl

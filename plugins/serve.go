@@ -49,7 +49,8 @@ func Serve(p Plugin) {
 }
 
 // Main runs p and returns the exit code: as a plugin until its sensor is done
-// with it, by hand as p.Standalone, else not at all, with a word why.
+// with it, by hand as p.Standalone, else not at all, with its version where that was
+// asked for, or a word why.
 func Main(p Plugin) int {
 	harden()
 	handshake := Handshake()
@@ -58,6 +59,10 @@ func Main(p Plugin) int {
 	}
 	if p.Standalone != nil {
 		return p.Standalone(os.Args[1:])
+	}
+	if len(os.Args) == 2 && (os.Args[1] == "-version" || os.Args[1] == "--version") {
+		fmt.Print(VersionText("netmon-exporter-"+p.Type, p.Version))
+		return 0
 	}
 	explain(os.Stderr, p)
 	return 2

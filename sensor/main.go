@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/netmon-sensor/netmon/plugins"
 	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 	"github.com/netmon-sensor/netmon/sensor/internal/config"
 )
@@ -33,6 +34,9 @@ type Options struct {
 
 	Stdout, Stderr io.Writer
 }
+
+// VersionText is what the sensor says with -version.
+func VersionText(version string) string { return plugins.VersionText("netmon-sensor", version) }
 
 // Causes that have an exit code of their own.
 var (

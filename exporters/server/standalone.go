@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -68,7 +67,7 @@ func run(ctx context.Context, args []string, version string, stdout, stderr io.W
 	case err != nil:
 		return exitUsage
 	case o.version:
-		fmt.Fprintf(stdout, "netmon-exporter-server %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		fmt.Fprint(stdout, plugins.VersionText("netmon-exporter-server", version))
 		return exitFine
 	case set.NArg() > 0 || o.config == "":
 		if set.NArg() > 0 {

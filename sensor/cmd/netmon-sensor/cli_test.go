@@ -24,7 +24,7 @@ func TestFlags(t *testing.T) {
 		stdout string // a regular expression
 		stderr string
 	}{
-		{"-version", 0, `^netmon-sensor 1\.2\.3-test go1\.\d+\S* linux/\w+\n$`, `^$`},
+		{"-version", 0, `^netmon-sensor 1\.2\.3-test go1\.\d+\S* linux/\w+\nrevision: .+\nbuild: CGO_ENABLED=1.*\n$`, `^$`},
 		{"--version", 0, `^netmon-sensor `, `^$`},
 		{"", 2, `^$`, `^Usage: netmon-sensor -config FILE\n`},
 		{"-h", 0, `^$`, `(?s)^Usage: .*-check-config`},
@@ -49,6 +49,16 @@ func TestFlags(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestVersions asks every program for its version.
+func TestVersions(t *testing.T) {
+	for _, name := range []string{sensorProgram, serverProgram, pushProgram} {
+		code, stdout, stderr := call(t, exec.Command(bin(t, name), "-version"))
+		if want := `^` + name + ` 1\.2\.3-test go1\.\d+\S* linux/\w+\nrevision: .+\nbuild: .+\n$`; code != 0 || stderr != "" || !regexp.MustCompile(want).MatchString(stdout) {
+			t.Errorf("%s: exit code %d: %s%s", name, code, stdout, stderr)
+		}
 	}
 }
 

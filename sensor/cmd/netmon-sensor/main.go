@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 
 	"github.com/netmon-sensor/netmon/sensor"
@@ -59,7 +58,7 @@ func defineSensor(set *flag.FlagSet) func(*invocation) int {
 	return func(c *invocation) int {
 		switch {
 		case showVersion:
-			fmt.Fprintf(c.stdout, "netmon-sensor %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			fmt.Fprint(c.stdout, sensor.VersionText(version))
 			return exitFine
 		case o.Config == "" && o.Pcap == "":
 			c.set.Usage()
