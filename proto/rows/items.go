@@ -1,5 +1,13 @@
 package rows
 
+import (
+	"maps"
+	"slices"
+)
+
+// Items are all that a sensor tells of itself in VIEW_SENSOR, in order.
+func Items() []string { return slices.Sorted(maps.Keys(itemHelp())) }
+
 // ItemHelp is the help text of netmon_ITEM, a figure that a sensor tells of itself
 // in VIEW_SENSOR. Sensor and server show the same.
 func ItemHelp(item string) string {

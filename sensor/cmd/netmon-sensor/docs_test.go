@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	pushexporter "github.com/netmon-sensor/netmon/exporters/push"
 	serverexporter "github.com/netmon-sensor/netmon/exporters/server"
 	"github.com/netmon-sensor/netmon/plugins"
+	"github.com/netmon-sensor/netmon/proto/rows"
 	"github.com/netmon-sensor/netmon/sensor/internal/config"
 )
 
@@ -165,5 +167,87 @@ func current(t testing.TB, path, want string) {
 	}
 	if err := os.WriteFile(filepath.Join(root, path), []byte(want), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A row of a table of docs/metrics.md: names, types, labels.
+var (
+	metricsRow = regexp.MustCompile("(?m)^\\| (`netmon_\\w+`[^|]*)\\| ([^|]*) \\| ([^|]*) \\|")
+	codeWord   = regexp.MustCompile("`(\\w+)`")
+)
+
+// TestSensorMetricsTables holds what docs/metrics.md says of a sensor's own metrics
+// against a sensor: names and types in both directions, and the labels of those that
+// have a value. What the server exporter shows itself is its own test's.
+func TestSensorMetricsTables(t *testing.T) {
+	t.Parallel()
+	told, types := map[string]string{}, map[string]string{}
+	for _, row := range metricsRow.FindAllStringSubmatch(readPage(t, "docs/metrics.md"), -1) {
+		var labels []string
+		for _, label := range codeWord.FindAllStringSubmatch(row[3], -1) {
+			labels = append(labels, label[1])
+		}
+		kinds := strings.Split(row[2], ", ")
+		for i, name := range codeWord.FindAllStringSubmatch(row[1], -1) {
+			if !strings.HasPrefix(name[1], "netmon_server_") {
+				told[name[1]], types[name[1]] = strings.Join(labels, ","), kinds[min(i, len(kinds)-1)]
+			}
+		}
+	}
+	items := map[string]bool{}
+	for _, item := range rows.Items() {
+		name, kind := "netmon_"+item, "gauge"
+		if strings.HasSuffix(name, "_total") {
+			kind = "counter"
+		}
+		items[name] = true
+		if types[name] != kind {
+			t.Errorf("%s is a %s, and the page says %q", name, kind, types[name])
+		}
+	}
+
+	h := newHost(t)
+	const nobody = "\nexporter \"push\" {\n  url = \"http://127.0.0.1:1/api/v1/metrics\"\n}\n" // so that something fails
+	h.sensor(strings.Replace(sensorConfig("filter { ignore_localhost = false }"+exporterServer+nobody), "eth0", "lo", 1))
+	own := map[string]bool{} // of the listener alone
+	for url, last := range map[string]string{statusURL + "/metrics": "netmon_exporter_failures_total{", localMetrics: "netmon_rows{"} {
+		var s scrape
+		eventually(t, 30*time.Second, url+" shows the sensor", func() (err error) {
+			if s, err = h.scrape(url); err == nil {
+				err = containsAll(s.text, "netmon_frames_total{", "netmon_coverage_ratio{", last)
+			}
+			return err
+		})
+		labels := map[string][]string{}
+		for _, sample := range s.samples {
+			if !strings.HasPrefix(sample.name, "netmon_") || strings.HasPrefix(sample.name, "netmon_server_") {
+				continue
+			}
+			for _, label := range []string{"interface", "shard", "detail", "exporter", "reason", "result", "kind", "version"} {
+				value, has := sample.labels[label]
+				if has && value != "" && (label != "shard" || value != "0") && !slices.Contains(labels[sample.name], label) {
+					labels[sample.name] = append(labels[sample.name], label)
+				}
+			}
+			if _, any := labels[sample.name]; !any {
+				labels[sample.name] = nil
+			}
+		}
+		for name, labels := range labels {
+			if said, ok := told[name]; !ok {
+				t.Errorf("%s has %s, and the page has not", url, name)
+			} else if extra := slices.DeleteFunc(labels, func(l string) bool { return slices.Contains(strings.Split(said, ","), l) }); len(extra) > 0 {
+				t.Errorf("%s: %s has labels %q that the page does not name", url, name, extra)
+			}
+			if want := "# TYPE " + name + " " + types[name] + "\n"; !strings.Contains(s.text, want) {
+				t.Errorf("%s does not say %q", url, want)
+			}
+			own[name] = true
+		}
+	}
+	for name := range told {
+		if !items[name] && !own[name] {
+			t.Errorf("the page has %s, and the sensor has not", name)
+		}
 	}
 }
