@@ -37,6 +37,19 @@ build: compiler ## the sensor and its exporters, in bin/
 	@mkdir -p bin
 	CGO_ENABLED=1 $(STATIC) bin/ ./sensor/cmd/netmon-sensor
 	CGO_ENABLED=0 $(BUILD) bin/ ./exporters/server/cmd/netmon-exporter-server ./exporters/push/cmd/netmon-exporter-push
+	@$(MAKE) pages
+
+# What the programs write of themselves, where they run: not when built for another
+# architecture.
+.PHONY: pages
+pages:
+	@rm -rf bin/completions
+	@mkdir -p bin/completions/bash bin/completions/zsh bin/completions/fish
+	@if bin/netmon-sensor -version >/dev/null 2>&1; then \
+		bin/netmon-sensor completion bash >bin/completions/bash/netmon-sensor; \
+		bin/netmon-sensor completion zsh >bin/completions/zsh/_netmon-sensor; \
+		bin/netmon-sensor completion fish >bin/completions/fish/netmon-sensor.fish; \
+	else echo "no shell completions: the programs do not run here"; fi
 
 .PHONY: run
 run: build ## build, then watch this machine by CONFIG=netmon.hcl (asks sudo for root)

@@ -26,6 +26,7 @@ var packed = []string{
 	"/etc/netmon/netmon.hcl", "/etc/netmon/server.hcl",
 	"/usr/lib/systemd/system/netmon-sensor.service", "/usr/lib/systemd/system/netmon-server.service",
 	"/usr/lib/sysusers.d/netmon.conf", "/usr/share/doc/netmon/copyright",
+	"/usr/share/bash-completion/completions/netmon-sensor", "/usr/share/zsh/site-functions/_netmon-sensor", "/usr/share/fish/vendor_completions.d/netmon-sensor.fish",
 }
 
 // pack makes netmon.FORMAT of a version in dir.

@@ -46,6 +46,11 @@ func commands() []verb {
 				return func(c *invocation) int { return exitCode(c.stderr, sensor.ImportYAML(c.args[0], c.stdout, c.stderr)) }
 			},
 		},
+		{
+			name: "completion", forms: []string{"bash", "zsh", "fish"}, min: 1, max: 1, words: shells(),
+			about:  "print a script that has a shell complete commands and flags",
+			define: func(*flag.FlagSet) func(*invocation) int { return runCompletion },
+		},
 	}
 }
 
