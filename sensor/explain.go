@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/netmon-sensor/netmon/proto/rows"
 	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 	"github.com/netmon-sensor/netmon/sensor/internal/names"
 	"github.com/netmon-sensor/netmon/sensor/internal/packet"
@@ -46,7 +47,7 @@ func newQuery(text string) (*query, error) {
 	if protocol, after, ok := strings.Cut(text, "/"); ok {
 		rest = after
 		for n := range 256 {
-			if protocolName(uint8(n)) == protocol || fmt.Sprint(n) == protocol {
+			if rows.ProtocolName(uint32(n)) == protocol || fmt.Sprint(n) == protocol {
 				q.protocol = n
 			}
 		}

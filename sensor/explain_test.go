@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/miekg/dns"
 
+	"github.com/netmon-sensor/netmon/proto/rows"
 	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 )
 
@@ -207,7 +208,7 @@ func TestExplainAgrees(t *testing.T) {
 				s.version = 6
 			}
 			for n := range 256 {
-				if protocolName(uint8(n)) == f.Proto {
+				if rows.ProtocolName(uint32(n)) == f.Proto {
 					s.protocol = uint8(n)
 				}
 			}

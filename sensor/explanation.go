@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/netmon-sensor/netmon/proto/rows"
 	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 	"github.com/netmon-sensor/netmon/sensor/internal/names"
 	"github.com/netmon-sensor/netmon/sensor/internal/packet"
@@ -147,7 +148,7 @@ func (x *explanation) answer(a *answer) string {
 
 // flow prints what one flow is, what it is called, and why.
 func (x *explanation) flow(f *reportFlow) {
-	fmt.Fprintf(x, "%s %s -> %s, first frame %d at %s\n", protocolName(f.protocol),
+	fmt.Fprintf(x, "%s %s -> %s, first frame %d at %s\n", rows.ProtocolName(uint32(f.protocol)),
 		endpoint(f, f.initiator, f.initiatorPort), endpoint(f, f.responder, f.responderPort), f.order, stamp(x.file, f.start))
 	fmt.Fprintf(x, "  sent %v, received %v\n", f.sent, f.received)
 	c := x.evidence.flows[f.order]

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/netmon-sensor/netmon/proto/netmonpb"
-	"github.com/netmon-sensor/netmon/sensor/internal/flow"
+	"github.com/netmon-sensor/netmon/proto/rows"
 )
 
 // page is what a page shows, and what it says with format=json.
@@ -114,7 +114,7 @@ func (s *status) flowsPage(*http.Request) (*page, error) {
 			f := &w.flows[i]
 			r := &f.record
 			t.Rows = append(t.Rows, []any{
-				f.iface, directionName(netmonpb.Direction(r.OurSide)), protocolName(r.Protocol), application(r).String(),
+				f.iface, rows.DirectionName(netmonpb.Direction(r.OurSide)), rows.ProtocolName(uint32(r.Protocol)), application(r).String(),
 				endText(r.Initiator, r.InitiatorPort), endText(r.Responder, r.ResponderPort), f.domain, sourceName(f.source),
 				r.BytesSent, r.BytesReceived, r.PacketsSent + r.PacketsReceived,
 			})
@@ -213,18 +213,4 @@ func addressText(a [16]byte) string {
 
 func endText(a [16]byte, port uint16) string {
 	return netip.AddrPortFrom(netip.AddrFrom16(a).Unmap(), port).String()
-}
-
-func directionName(d netmonpb.Direction) string {
-	switch flow.Side(d) {
-	case flow.Outbound:
-		return "outbound"
-	case flow.Inbound:
-		return "inbound"
-	case flow.Internal:
-		return "internal"
-	case flow.Transit:
-		return "transit"
-	}
-	return "unknown"
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/netmon-sensor/netmon/proto/rows"
 	"github.com/netmon-sensor/netmon/sensor/internal/capture"
 	"github.com/netmon-sensor/netmon/sensor/internal/flow"
 	"github.com/netmon-sensor/netmon/sensor/internal/names"
@@ -280,7 +281,7 @@ func (p *report) all() iter.Seq[*reportFlow] {
 
 func (f *reportFlow) json(name func(names.ID) string, file *capture.File) *flowJSON {
 	j := &flowJSON{
-		Proto:     protocolName(f.protocol),
+		Proto:     rows.ProtocolName(uint32(f.protocol)),
 		Initiator: address(f.initiator, f.version), InitiatorPort: f.initiatorPort,
 		Responder: address(f.responder, f.version), ResponderPort: f.responderPort,
 		Start:       unixNano(file, f.start),
@@ -421,7 +422,7 @@ func (p *report) summary(name func(names.ID) string) *reportJSON {
 	slices.SortFunc(out.Domains, func(a, b domainJSON) int { return cmp.Compare(a.Name, b.Name) })
 	for number, t := range sums.protocols {
 		if t.Packets > 0 {
-			t.Proto, t.Number = protocolName(uint8(number)), uint8(number)
+			t.Proto, t.Number = rows.ProtocolName(uint32(number)), uint8(number)
 			out.Protocols = append(out.Protocols, t)
 		}
 	}

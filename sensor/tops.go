@@ -45,7 +45,7 @@ func tops() map[string]topGroup {
 			case k.Domain != "":
 				return ranked{Protocol: k.Domain}
 			}
-			return ranked{Protocol: protocolName(uint8(k.Protocol))}
+			return ranked{Protocol: rows.ProtocolName(k.Protocol)}
 		}},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/netmon-sensor/netmon/proto/netmonpb"
+	"github.com/netmon-sensor/netmon/proto/rows"
 )
 
 // appendLabels renders the labels of the series in group g that shows rows of k.
@@ -17,20 +18,20 @@ func appendLabels(b []byte, host string, g groupID, k *netmonpb.Key) []byte {
 	switch g {
 	case byDomain:
 		label("domain", k.Domain)
-		label("direction", directionName(k.Direction))
+		label("direction", rows.DirectionName(k.Direction))
 	case bySource:
-		label("source", sourceName(k.NameSource))
+		label("source", rows.SourceName(k.NameSource))
 	case byReason:
 		label("reason", reasonName(k.Detail))
 	case byAddress:
 		label("ip", remoteName(k))
 	case byProtocol:
-		label("protocol", sumOr(k, protocolName(k.Protocol)))
+		label("protocol", sumOr(k, rows.ProtocolName(k.Protocol)))
 	case byProtocolSide:
-		label("protocol", sumOr(k, protocolName(k.Protocol)))
-		label("direction", directionName(k.Direction))
+		label("protocol", sumOr(k, rows.ProtocolName(k.Protocol)))
+		label("direction", rows.DirectionName(k.Direction))
 	case byDirection:
-		label("direction", directionName(k.Direction))
+		label("direction", rows.DirectionName(k.Direction))
 	case byApplication:
 		label("protocol", sumOr(k, applicationName(k)))
 	case byQuestion:
@@ -76,7 +77,7 @@ func applicationName(k *netmonpb.Key) string {
 	if k.Application != "" {
 		return k.Application
 	}
-	return protocolName(k.Protocol)
+	return rows.ProtocolName(k.Protocol)
 }
 
 // identity finds the addresses of an interface: the IP address in the key, or

@@ -91,7 +91,7 @@ func (s *service) gather(g groupID, q parameters) (found []ranked, sum rows.Volu
 	all := map[string]*rows.Volume{}
 	s.store.read(func(st *state) {
 		st.each(g, q.Get("host"), func(_ *sensor, series *series) {
-			if iface != "" && series.iface != iface || direction != "" && directionName(series.direction) != direction {
+			if iface != "" && series.iface != iface || direction != "" && rows.DirectionName(series.direction) != direction {
 				return
 			}
 			name := ""
@@ -169,7 +169,7 @@ func (s *service) domain(w http.ResponseWriter, r *http.Request) {
 					continue
 				}
 				p := place{
-					Host: sensor.id, Interface: at.iface, Direction: directionName(at.direction),
+					Host: sensor.id, Interface: at.iface, Direction: rows.DirectionName(at.direction),
 					Volume: volumeOf(&series.counts), Sources: sensor.sources(k),
 				}
 				sum.Add(&p.Volume)
@@ -208,7 +208,7 @@ func (s *sensor) sources(k *netmonpb.Key) []string {
 	for n := range netmonpb.NameSource_name {
 		k.NameSource = netmonpb.NameSource(n)
 		if key := rows.Key(k); slices.ContainsFunc(s.logs, func(l *log) bool { return l.rows[key] != nil }) {
-			sources = append(sources, sourceName(k.NameSource))
+			sources = append(sources, rows.SourceName(k.NameSource))
 		}
 	}
 	slices.Sort(sources)
