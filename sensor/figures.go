@@ -11,6 +11,7 @@ import (
 type ringFigures struct {
 	rings   *capture.Rings
 	before  []capture.ShardStats
+	errors  uint64
 	ceiling int64      // bytes
 	ifaces  []coverage // by interface number
 }
@@ -34,6 +35,8 @@ func (f *ringFigures) add(v *view.Set, end int64, l *ledger) {
 		l.excess += gone - min(gone, s.Packets)
 		*was = s
 	}
+	v.Count("capture_errors_total", "", 0, "", stats.Errors-f.errors)
+	f.errors = stats.Errors
 	v.Gauge("interfaces_refused", "", 0, "", float64(stats.Refused))
 	all := f.rings.Interfaces()
 	f.ifaces, l.seen = reach(f.ifaces, len(all)-1), reach(l.seen, len(all)-1)

@@ -37,15 +37,16 @@ type status struct {
 
 	privileges *privileges // nil where nothing was given up
 
-	mu      sync.Mutex // guards totals and end
-	totals  *rows.Totals
-	end     int64 // of the newest window, Unix nanoseconds
-	handler http.Handler
+	mu       sync.Mutex // guards what follows, but for handler
+	totals   *rows.Totals
+	end      int64          // of the newest window, Unix nanoseconds
+	refusals map[int]uint64 // requests, by the status of the answer
+	handler  http.Handler
 }
 
 // newStatus listens as configured; without an address the listener is off.
 func newStatus(cfg config.Status, version string, sensor *Sensor) (*status, error) {
-	s := &status{version: version, sensor: sensor, log: sensor.log, totals: new(rows.Totals)}
+	s := &status{version: version, sensor: sensor, log: sensor.log, totals: new(rows.Totals), refusals: map[int]uint64{}}
 	if cfg.Listen == "" {
 		return s, nil
 	}
@@ -77,7 +78,7 @@ func newStatus(cfg config.Status, version string, sensor *Sensor) (*status, erro
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	s.handler = guard(mux, cfg.Insecure)
+	s.handler = s.counting(guard(mux, cfg.Insecure))
 	return s, nil
 }
 
@@ -102,6 +103,31 @@ func (s *status) serve(logger hclog.Logger) func() {
 		<-done
 	}
 }
+
+// counting counts the requests that are refused, by the status of the answer.
+func (s *status) counting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(&refusing{w, s}, r)
+	})
+}
+
+// refusing notes the status of an answer.
+type refusing struct {
+	http.ResponseWriter
+	status *status
+}
+
+func (w *refusing) WriteHeader(code int) {
+	if code >= http.StatusBadRequest {
+		w.status.mu.Lock()
+		w.status.refusals[code]++
+		w.status.mu.Unlock()
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *refusing) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // ready is called once everything has been started.
 func (s *status) ready() { s.started.Store(true) }
@@ -233,6 +259,10 @@ func (s *status) Collect(out chan<- prometheus.Metric) {
 		for reason, n := range st.Failures {
 			out <- prometheus.MustNewConstMetric(failures, prometheus.CounterValue, float64(n), sink.label, reason)
 		}
+	}
+	refusals := prometheus.NewDesc("netmon_status_refusals_total", "Requests to the status listener that were refused, by the status of the answer.", []string{"code"}, nil)
+	for code, n := range s.refusals {
+		out <- prometheus.MustNewConstMetric(refusals, prometheus.CounterValue, float64(n), strconv.Itoa(code))
 	}
 	s.collectLog(out)
 	if s.privileges != nil {

@@ -12,6 +12,7 @@ import (
 type summary struct {
 	sensors              []sensorSummary
 	online, rows, series int
+	overflowed, buried   uint64
 }
 
 type sensorSummary struct {
@@ -32,7 +33,7 @@ func (s *service) summary() (out summary) {
 }
 
 func (s *service) summarize(st *state) summary {
-	out := summary{rows: st.rows}
+	out := summary{rows: st.rows, overflowed: st.overflowed, buried: st.buried}
 	limit := s.now().Add(-s.policy.Load().config.OfflineAfter)
 	for _, sensor := range st.sensors {
 		newest := sensor.logs[len(sensor.logs)-1]

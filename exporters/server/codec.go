@@ -277,7 +277,7 @@ func (r *reader) log(all []*series) *log {
 		for i := range min(r.count(), maxFeeds) {
 			at := r.index(len(all))
 			if r.err != nil || byNumber[at] == nil {
-				r.fail()
+				r.spoil()
 				return l
 			}
 			to.parts[i] = byNumber[at]
@@ -364,7 +364,7 @@ type reader struct {
 	err  error
 }
 
-func (r *reader) fail() {
+func (r *reader) spoil() {
 	if r.err == nil {
 		r.err = errEncoding
 	}
@@ -374,7 +374,7 @@ func (r *reader) fail() {
 // take returns the next n bytes, zeros where they are missing.
 func (r *reader) take(n uint64) []byte {
 	if n > uint64(len(r.rest)) {
-		r.fail()
+		r.spoil()
 		return make([]byte, min(n, 8))
 	}
 	b := r.rest[:n]
@@ -395,7 +395,7 @@ func (r *reader) text() string    { return string(r.take(r.uvarint())) }
 func (r *reader) uvarint() uint64 {
 	v, n := binary.Uvarint(r.rest)
 	if n <= 0 {
-		r.fail()
+		r.spoil()
 		return 0
 	}
 	r.rest = r.rest[n:]
@@ -405,7 +405,7 @@ func (r *reader) uvarint() uint64 {
 func (r *reader) varint() int64 {
 	v, n := binary.Varint(r.rest)
 	if n <= 0 {
-		r.fail()
+		r.spoil()
 		return 0
 	}
 	r.rest = r.rest[n:]
@@ -416,7 +416,7 @@ func (r *reader) varint() int64 {
 func (r *reader) count() int {
 	n := r.uvarint()
 	if n > uint64(len(r.rest)) {
-		r.fail()
+		r.spoil()
 		return 0
 	}
 	return int(n)
@@ -426,7 +426,7 @@ func (r *reader) count() int {
 func (r *reader) index(n int) int {
 	i := r.uvarint()
 	if i >= uint64(n) {
-		r.fail()
+		r.spoil()
 		return 0
 	}
 	return int(i)

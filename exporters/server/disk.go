@@ -236,7 +236,7 @@ func (d *disk) replay(payload []byte) error {
 				}
 			}
 		default:
-			r.fail()
+			r.spoil()
 		}
 	}
 	return r.err
@@ -464,6 +464,7 @@ func (d *disk) beginCheckpoint() {
 	go func() {
 		size, err := d.write(generation)
 		if err != nil {
+			d.failures.Add(1)
 			d.logger.Warn("cannot make a checkpoint, the journal goes on", "error", err)
 		}
 		d.checkpoint <- size

@@ -26,6 +26,8 @@ func newOwn(s *service, sum summary) *own {
 	desc("sensors", "Sensors known, by whether they were heard of lately.", "state")
 	desc("rows", "Rows kept of all sensors.")
 	desc("series", "Label sets kept of all sensors; most are shown by several families.")
+	desc("rows_overflowed_total", "Rows that were added to a row (other), because max_rows_per_sensor or max_rows was reached.")
+	desc("series_given_up_total", "Series of names whose rows are gone that gave their value to (retired), because a sensor had twice as many as max_rows_per_sensor.")
 	desc("ingested_total", "Windows and snapshots that came in, by what became of them; a report is a snapshot.", "item", "result")
 	desc("report_fields_unmapped_total", "Entries of reports as JSON that have no place here, by field.", "field")
 	desc("sensor_up", "1 while the sensor was heard of within offline_after.", "host")
@@ -96,6 +98,8 @@ func (o *own) Collect(out chan<- prometheus.Metric) {
 	gauge("sensors", float64(len(o.sum.sensors)-o.sum.online), "offline")
 	gauge("rows", float64(o.sum.rows))
 	gauge("series", float64(o.sum.series))
+	counter("rows_overflowed_total", o.sum.overflowed)
+	counter("series_given_up_total", o.sum.buried)
 }
 
 // collect tells of one sensor.

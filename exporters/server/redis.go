@@ -288,6 +288,7 @@ func (r *shared) add(ctx context.Context, p *standing, c *change, entry []byte) 
 // compact replaces a long journal by a checkpoint. If that fails the journal goes on.
 func (r *shared) compact(ctx context.Context, p *standing) {
 	if done, err := r.replace(ctx, p, p.at, p.at); err != nil {
+		r.failures.Add(1)
 		r.logger.Debug("cannot make a checkpoint, the journal goes on", "sensor", p.id, "error", err)
 	} else if done {
 		r.compactions.Add(1)

@@ -412,6 +412,7 @@ func (r *shared) inspect(ctx context.Context) {
 		err = look(ctx, c)
 	}
 	if err != nil {
+		r.failures.Add(1)
 		r.logger.Debug("cannot look at Redis' settings", "error", err)
 		return
 	}

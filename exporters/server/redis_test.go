@@ -287,6 +287,37 @@ func TestSharedAtOnce(t *testing.T) {
 	}
 }
 
+// TestRedisCompares: a server that does not know of a change yet adds nothing beside
+// it, however certain it is.
+func TestRedisCompares(t *testing.T) {
+	r := startRedis(t)
+	one, two := sharedStore(t, nil, r.addr()), sharedStore(t, nil, r.addr())
+	defer one.close()
+	defer two.close()
+	p := two.hold("a") // which keeps it from following
+	defer two.release(p)
+	if held, err := one.apply(t.Context(), windowOf("a", aLog, 1)); err != nil || held != (ack{1, true}) {
+		t.Fatalf("%v %v", held, err)
+	}
+	c := &change{window: windowOf("a", aLog, 1)}
+	two.memory.mu.Lock()
+	_, done, err := two.state.prepare(c, 0, 0)
+	two.memory.mu.Unlock()
+	if done || err != nil {
+		t.Fatalf("it is known already: %v", err)
+	}
+	body, err := two.codec.body(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, added, err := two.add(t.Context(), p, c, append(head(c), body...)); added || err != nil {
+		t.Errorf("a change was added twice: %v", err)
+	}
+	if n := r.must("LLEN", "netmon:{a}:journal"); n != int64(1) {
+		t.Errorf("the journal has %v changes", n)
+	}
+}
+
 // TestRedisForgets: whatever Redis loses, nothing that was shown goes down, and at
 // rest everything is there again.
 func TestRedisForgets(t *testing.T) {

@@ -201,13 +201,14 @@ func (s *state) prune(sensor *sensor) {
 // bury bounds the series of a sensor. Those that only the base still holds end,
 // then the sums of interfaces that are gone: names are given up, sums are kept.
 func (s *state) bury(sensor *sensor) {
-	limit := 2 * s.room.log
+	limit, before := 2*s.room.log, sensor.series
 	if sensor.series > limit {
 		s.end(sensor, func(series *series) bool { return series.sum == nil })
 	}
 	if sensor.series > limit {
 		s.end(sensor, func(*series) bool { return true })
 	}
+	s.buried += uint64(max(before-sensor.series, 0))
 }
 
 // end ends the series that no row leads to and that which picks.

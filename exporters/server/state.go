@@ -38,6 +38,9 @@ type state struct {
 	// listening is since when sensors can be heard; zero: for ever.
 	listening time.Time
 	scratch   []byte // of writers
+	// Rows that found no room and were added to rows (other), and series that gave
+	// their name up, in this process.
+	overflowed, buried uint64
 }
 
 // room is how many rows a sensor may have; what is beyond adds to rows (other).
@@ -280,7 +283,9 @@ func (s *state) at(sensor *sensor, l *log, k *netmonpb.Key) (r *row, own bool) {
 	}
 	own = true
 	if excess := max(len(l.rows)-s.room.log, sensor.rows-s.room.sensor); excess >= 0 {
-		k, own = otherKey(k, excess >= spareRows)
+		if k, own = otherKey(k, excess >= spareRows); !own {
+			s.overflowed++
+		}
 		s.scratch = rows.AppendKey(s.scratch[:0], k)
 		if r := l.rows[string(s.scratch)]; r != nil {
 			return r, own

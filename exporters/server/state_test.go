@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/netmon-sensor/netmon/proto/netmonpb"
@@ -194,6 +195,16 @@ func TestBudget(t *testing.T) {
 	}
 	if got := sum(t, s, "network_attributed_bytes_total"); got != want/3*7 {
 		t.Errorf("attributed bytes are %d, want %d", got, want/3*7)
+	}
+	// Each of 50 windows has 1000 new names, and there are 100 rows.
+	page := whole(t, s, expfmt.NewFormat(expfmt.TypeTextPlain))
+	var overflowed, givenUp float64
+	for line := range strings.Lines(page) {
+		fmt.Sscanf(line, "netmon_server_rows_overflowed_total %g", &overflowed)
+		fmt.Sscanf(line, "netmon_server_series_given_up_total %g", &givenUp)
+	}
+	if overflowed < 40_000 || overflowed > 50_000 || givenUp == 0 {
+		t.Errorf("%v rows overflowed, %v series gave up", overflowed, givenUp)
 	}
 	s.store.read(func(st *state) {
 		if limit := budget + spareRows + 16; st.rows > limit {

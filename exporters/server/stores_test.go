@@ -59,11 +59,17 @@ func rigs(t *testing.T, f func(t *testing.T, r *rig)) {
 
 func diskAt(t testing.TB, folder string, l limits, create files) *disk {
 	t.Helper()
-	d, err := openDisk(folder, l, time.Now, create, hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		d, err := openDisk(folder, l, time.Now, create, hclog.NewNullLogger())
+		if err == nil {
+			return d
+		}
+		// A process that another test is just starting still has the lock of one that
+		// has died here, until it executes its program.
+		if !strings.Contains(err.Error(), "in use") || time.Now().After(end) {
+			t.Fatal(err)
+		}
 	}
-	return d
 }
 
 // die ends a disk store without its last checkpoint, as a kill does.

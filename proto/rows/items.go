@@ -57,6 +57,7 @@ func itemHelp() map[string]string {
 
 		"interface_info":            "An address of an interface (detail: its MAC address).",
 		"interface_up":              "1 while the interface is there and up.",
+		"capture_errors_total":      "Questions about rings and interfaces that the kernel did not answer, and changes that it refused.",
 		"interfaces_refused":        "Interfaces selected and not captured because there were too many.",
 		"names_evicted_total":       "Answers forgotten because there were too many.",
 		"names_known":               "Names in the join's book.",

@@ -96,4 +96,7 @@ func TestReadyReasons(t *testing.T) {
 	}
 	becomes("exporters")
 	becomes("")
+	if n := a.status().by("netmon_status_refusals_total", "code")["503"]; n < 2 {
+		t.Errorf("%v refused probes are counted", n)
+	}
 }

@@ -59,6 +59,7 @@ type socket struct {
 	closed bool
 	last   [3]uint32 // what the engine said last, modulo 2^32
 	totals [3]uint64 // packets without drops, drops, freezes
+	errors uint64    // times that the kernel did not say
 }
 
 // setFilter replaces the filter in one step.
@@ -88,12 +89,14 @@ func (s *socket) count() {
 	if s.fd >= 0 {
 		st, err := unix.GetsockoptTpacketStatsV3(s.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 		if err != nil {
+			s.errors++
 			return
 		}
 		fresh = [3]uint32{st.Packets, st.Drops, st.Freeze_q_cnt}
 	} else {
 		packets, drops, freezes, err := s.engine.stats()
 		if err != nil {
+			s.errors++
 			return
 		}
 		now := [3]uint32{packets, drops, freezes}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/bpf"
@@ -57,6 +58,7 @@ type Rings struct {
 	watcher *watcher
 	promisc *promiscuity
 	notes   []string
+	refused atomic.Uint64 // changes that the kernel did not take
 
 	mu        sync.Mutex // guards what the watcher changes and Describe reads
 	program   []bpf.Instruction
@@ -259,6 +261,7 @@ func (r *Rings) attach(t *table) error {
 // follow is called by the watcher when other interfaces are to be captured.
 func (r *Rings) follow(t *table) {
 	if err := r.attach(t); err != nil {
+		r.refused.Add(1)
 		r.options.Event(err.Error())
 	}
 }

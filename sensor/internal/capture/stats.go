@@ -10,6 +10,9 @@ type Stats struct {
 	// Refused is how many interfaces are selected and not captured now, because
 	// 65535 names have a number already.
 	Refused int
+
+	// Errors is how often the kernel did not answer, or refused a change of a ring.
+	Errors uint64
 }
 
 // ShardStats are one ring's. Packets is Delivered + Skipped + Damaged + what
@@ -53,14 +56,19 @@ func (r *Rings) Stats() Stats {
 		s.mu.Lock()
 		s.count()
 		is.Packets, is.Drops, is.Freezes = s.totals[0], s.totals[1], s.totals[2]
+		out.Errors += s.errors
 		s.mu.Unlock()
 		out.Shards = append(out.Shards, is)
 	}
+	out.Errors += r.refused.Load()
 	out.Refused = r.watcher.table.Load().refused
 	all, err := devices(r.watcher.handle)
 	if err != nil {
+		r.watcher.errors.Add(1)
+		out.Errors += r.watcher.errors.Load()
 		return out
 	}
+	out.Errors += r.watcher.errors.Load()
 	now := map[int]Counted{}
 	for _, d := range all {
 		now[d.index] = d.counted

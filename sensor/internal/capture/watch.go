@@ -56,6 +56,8 @@ type watcher struct {
 	local atomic.Pointer[LocalSet]
 	shown atomic.Pointer[map[int]Counted] // what Stats last read, by index
 
+	errors atomic.Uint64 // questions that the kernel did not answer
+
 	started bool
 	stop    sync.Once
 	quit    chan struct{} // closed to end run
@@ -126,6 +128,7 @@ func (w *watcher) run() {
 			since = time.Now() // an event, or some were lost
 		}
 		if err != nil && !quiet && !errors.Is(err, unix.ENOBUFS) {
+			w.errors.Add(1)
 			w.pause() // whatever it is, it must not make us spin
 		}
 		if quiet && (!since.IsZero() || time.Since(last) >= wait) || !since.IsZero() && time.Since(since) > busy {
@@ -169,6 +172,7 @@ func (w *watcher) look() {
 	defer w.mu.Unlock()
 	all, err := devices(w.handle)
 	if err != nil {
+		w.errors.Add(1)
 		w.say(err.Error())
 		return
 	}
