@@ -149,6 +149,8 @@ type rules struct {
 	ports     spans // ignored
 	nets4     spans // ignored, 127.0.0.0/8 among them with localhost
 	nets6     []netip.Prefix
+	first4    [256]bool // nets4 has addresses that begin with this byte
+	first6    [256]bool // likewise nets6
 }
 
 func (f *Filter) compiled() *rules {
@@ -187,6 +189,17 @@ func (f *Filter) compile() rules {
 		}
 	}
 	r.nets4 = r.nets4.merged()
+	for _, s := range r.nets4 {
+		for b := s.lo >> 24; b <= s.hi>>24; b++ {
+			r.first4[b] = true
+		}
+	}
+	for _, n := range r.nets6 {
+		lo := int(n.Addr().As16()[0])
+		for b := range 1 << max(8-n.Bits(), 0) {
+			r.first6[lo+b] = true
+		}
+	}
 	r.any = r.all && !r.localhost && len(r.ports) == 0 && len(r.nets4) == 0 && len(r.nets6) == 0
 	return r
 }
@@ -210,11 +223,13 @@ func (f *Filter) Allow(version, protocol uint8, src, dst [16]byte, sport, dport 
 	if r.any {
 		return true
 	}
-	if version == 4 {
-		if len(r.nets4) > 0 && (r.nets4.contain(binary.BigEndian.Uint32(src[12:])) || r.nets4.contain(binary.BigEndian.Uint32(dst[12:]))) {
+	switch {
+	case version == 4:
+		if r.first4[src[12]] && r.nets4.contain(binary.BigEndian.Uint32(src[12:])) ||
+			r.first4[dst[12]] && r.nets4.contain(binary.BigEndian.Uint32(dst[12:])) {
 			return false
 		}
-	} else {
+	case r.first6[src[0]] || r.first6[dst[0]]:
 		for _, n := range r.nets6 {
 			if n.Contains(netip.AddrFrom16(src)) || n.Contains(netip.AddrFrom16(dst)) {
 				return false
