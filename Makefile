@@ -43,13 +43,17 @@ build: compiler ## the sensor and its exporters, in bin/
 # architecture.
 .PHONY: pages
 pages:
-	@rm -rf bin/completions
-	@mkdir -p bin/completions/bash bin/completions/zsh bin/completions/fish
+	@rm -rf bin/completions bin/man
+	@mkdir -p bin/completions/bash bin/completions/zsh bin/completions/fish bin/man
 	@if bin/netmon-sensor -version >/dev/null 2>&1; then \
 		bin/netmon-sensor completion bash >bin/completions/bash/netmon-sensor; \
 		bin/netmon-sensor completion zsh >bin/completions/zsh/_netmon-sensor; \
 		bin/netmon-sensor completion fish >bin/completions/fish/netmon-sensor.fish; \
-	else echo "no shell completions: the programs do not run here"; fi
+		bin/netmon-sensor manual netmon-sensor >bin/man/netmon-sensor.8; \
+		bin/netmon-sensor manual netmon.hcl >bin/man/netmon.hcl.5; \
+		bin/netmon-exporter-server -man >bin/man/netmon-exporter-server.8; \
+		bin/netmon-exporter-push -man >bin/man/netmon-exporter-push.8; \
+	else echo "no manual and no shell completions: the programs do not run here"; fi
 
 .PHONY: run
 run: build ## build, then watch this machine by CONFIG=netmon.hcl (asks sudo for root)

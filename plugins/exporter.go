@@ -5,6 +5,7 @@ package plugins
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -153,4 +154,9 @@ type Plugin struct {
 	// sensor; args are the arguments after the program's name. It returns the
 	// exit code.
 	Standalone func(args []string) int
+
+	// For the manual, which the program prints with -man: the flags of Standalone,
+	// and paragraphs about it. Both may be left out.
+	Flags func(*flag.FlagSet)
+	About string
 }

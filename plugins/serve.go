@@ -49,13 +49,17 @@ func Serve(p Plugin) {
 }
 
 // Main runs p and returns the exit code: as a plugin until its sensor is done
-// with it, by hand as p.Standalone, else not at all, with its version where that was
-// asked for, or a word why.
+// with it, by hand as p.Standalone, else not at all, with its version or manual where
+// that was asked for, or a word why.
 func Main(p Plugin) int {
 	harden()
 	handshake := Handshake()
 	if os.Getenv(handshake.MagicCookieKey) == handshake.MagicCookieValue {
 		return host(p)
+	}
+	if len(os.Args) == 2 && (os.Args[1] == "-man" || os.Args[1] == "--man") {
+		fmt.Print(manualOf(p))
+		return 0
 	}
 	if p.Standalone != nil {
 		return p.Standalone(os.Args[1:])

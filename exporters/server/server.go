@@ -39,6 +39,14 @@ func Plugin(version string) plugins.Plugin {
 		Summary:    "shows what sensors count to Prometheus, and takes the windows of remote sensors",
 		New:        func() plugins.Exporter { return New(version) },
 		Standalone: func(args []string) int { return Main(args, version) },
+		Flags:      new(options).define,
+		About: `On its own, with -config FILE, it is the server that sensors elsewhere push to.
+The file has a block server { ... } with the options below, and may have a block log { ... }
+as netmon.hcl(5) tells of it. Without a word of storage it keeps its totals on disk then,
+in /var/lib/netmon-server.
+
+It answers Prometheus at /metrics, people at /, and programs at /api/v1. SIGHUP reads the
+configuration again; SIGTERM ends it when requests that are under way are done.`,
 	}
 }
 

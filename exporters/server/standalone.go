@@ -35,6 +35,18 @@ type options struct {
 	version       bool
 }
 
+// define declares the flags.
+func (o *options) define(set *flag.FlagSet) {
+	set.StringVar(&o.config, "config", "", "configuration `file`, with a block server")
+	set.StringVar(&o.config, "c", "", "`file`; short for -config")
+	set.BoolVar(&o.check, "check-config", false, "check the configuration and exit")
+	set.BoolVar(&o.debug, "debug", false, "log every route and every request; same as -log-level debug")
+	set.BoolVar(&o.debug, "d", false, "short for -debug")
+	set.StringVar(&o.level, "log-level", "", "trace, debug, info, warn or error; overrides the configuration")
+	set.StringVar(&o.format, "log-format", "", "text or json; overrides the configuration")
+	set.BoolVar(&o.version, "version", false, "print the version and exit")
+}
+
 // Main runs the server on its own, as args say, and returns the exit code.
 func Main(args []string, version string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -47,14 +59,7 @@ func run(ctx context.Context, args []string, version string, stdout, stderr io.W
 	var o options
 	set := flag.NewFlagSet("netmon-exporter-server", flag.ContinueOnError)
 	set.SetOutput(stderr)
-	set.StringVar(&o.config, "config", "", "configuration `file`, with a block server")
-	set.StringVar(&o.config, "c", "", "short for -config")
-	set.BoolVar(&o.check, "check-config", false, "check the configuration and exit")
-	set.BoolVar(&o.debug, "debug", false, "log every route and every request; same as -log-level debug")
-	set.BoolVar(&o.debug, "d", false, "short for -debug")
-	set.StringVar(&o.level, "log-level", "", "trace, debug, info, warn or error; overrides the configuration")
-	set.StringVar(&o.format, "log-format", "", "text or json; overrides the configuration")
-	set.BoolVar(&o.version, "version", false, "print the version and exit")
+	o.define(set)
 	set.Usage = func() {
 		fmt.Fprintf(stderr, "Usage: netmon-exporter-server -config FILE\n\n"+
 			"Shows what netmon sensors push to it to Prometheus. netmon-sensor starts the same\n"+

@@ -51,6 +51,11 @@ func commands() []verb {
 			about:  "print a script that has a shell complete commands and flags",
 			define: func(*flag.FlagSet) func(*invocation) int { return runCompletion },
 		},
+		{
+			name: "manual", forms: []string{"netmon-sensor", "netmon.hcl"}, min: 1, max: 1, words: manuals(),
+			about:  "print a page of the manual, for man -l -",
+			define: func(*flag.FlagSet) func(*invocation) int { return runManual },
+		},
 	}
 }
 
