@@ -55,11 +55,11 @@ type figures struct {
 }
 
 type domainTraffic struct {
-	BytesSent       amount `json:"bytes_sent"`
-	BytesReceived   amount `json:"bytes_received"`
-	PacketsSent     amount `json:"packets_sent"`
-	PacketsReceived amount `json:"packets_received"`
-	Connections     amount `json:"connections"`
+	BytesSent       *amount `json:"bytes_sent"`
+	BytesReceived   *amount `json:"bytes_received"`
+	PacketsSent     *amount `json:"packets_sent"`
+	PacketsReceived *amount `json:"packets_received"`
+	Connections     *amount `json:"connections"`
 }
 
 type process struct {
@@ -311,11 +311,12 @@ func (m *mapping) names(f *figures) {
 	for name, t := range f.Traffic {
 		if t != nil {
 			k := domain(name, "domain_traffic")
-			m.add(k, bytesSent, t.BytesSent)
-			m.add(k, bytesReceived, t.BytesReceived)
-			m.add(k, packetsSent, t.PacketsSent)
-			m.add(k, packetsReceived, t.PacketsReceived)
-			m.add(k, connections, t.Connections)
+			for i, n := range [...]*amount{bytesSent: t.BytesSent, bytesReceived: t.BytesReceived,
+				packetsSent: t.PacketsSent, packetsReceived: t.PacketsReceived, connections: t.Connections} {
+				if n != nil {
+					m.add(k, counter(i), *n)
+				}
+			}
 		}
 	}
 	for name, n := range f.Domains {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/common/expfmt"
 )
 
@@ -292,4 +293,32 @@ func FuzzQuery(f *testing.F) {
 			t.Fatalf("%s?%s: %s", path, q, w.Body)
 		}
 	})
+}
+
+// TestReportsOnDisk: what agents report as JSON is there after a kill, and a report
+// that was held is still known as such.
+func TestReportsOnDisk(t *testing.T) {
+	folder := t.TempDir()
+	st := diskAt(t, folder, testLimits(), createFile)
+	s := newService(DefaultConfig(), "test", hclog.NewNullLogger(), st, time.Now)
+	mustReport(t, s, reportOf(10, aReport))
+	mustReport(t, s, reportOf(11, `{"interface":"eth0","total_bytes_sent":1500,"domain_traffic":{"example.com":{"bytes_sent":700}}}`))
+	before := exposition(s, false)
+	st.die()
+	st = diskAt(t, folder, testLimits(), createFile)
+	defer func() { _ = st.close() }()
+	s = newService(DefaultConfig(), "test", hclog.NewNullLogger(), st, time.Now)
+	if after := exposition(s, false); sortedLines(after) != sortedLines(before) || !strings.Contains(before, `domain="example.com",direction="unknown"} 700`) {
+		t.Errorf("before\n%s\nafter\n%s", before, after)
+	}
+	if mustReport(t, s, reportOf(11, `{"interface":"eth0","total_bytes_sent":9999}`)) {
+		t.Error("a report that is held was taken again")
+	}
+	if !mustReport(t, s, reportOf(12, `{"interface":"eth0","total_bytes_sent":1600,"domain_traffic":{"example.com":{"bytes_sent":750}}}`)) {
+		t.Error("the next report was not taken")
+	}
+	wantSeries(t, s, `network_domain_bytes_sent_total{host="web-1",interface="eth0",domain="example.com",direction="unknown"}`, "750")
+	// What a report leaves out of a domain's traffic stays as it was: absent is not 0.
+	wantSeries(t, s, `network_domain_bytes_received_total{host="web-1",interface="eth0",domain="example.com",direction="unknown"}`, "4000")
+	wantSeries(t, s, `network_bytes_sent_total{host="web-1",interface="eth0",protocol="(other)"}`, "1600")
 }
