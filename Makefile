@@ -55,6 +55,9 @@ pages:
 		bin/netmon-exporter-push -man >bin/man/netmon-exporter-push.8; \
 	else echo "no manual and no shell completions: the programs do not run here"; fi
 
+.PHONY: build-agent build-server
+build-agent build-server: build
+
 .PHONY: run
 run: build ## build, then watch this machine by CONFIG=netmon.hcl (asks sudo for root)
 	$(if $(filter 0,$(shell id -u)),,sudo )bin/netmon-sensor -config $(CONFIG)
