@@ -2,6 +2,7 @@ package sensor
 
 import (
 	"cmp"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"net/netip"
@@ -80,7 +81,15 @@ func (s *status) serveTop(w http.ResponseWriter, r *http.Request, list string, g
 	all := map[string]*ranked{}
 	var sum rows.Volume
 	snapshot := s.log.Snapshot()
-	w.Header().Set("Netmon-Window-End", strconv.FormatUint(snapshot.GetEndNs(), 10)) // rates want to know what the totals are through
+	// Rates want to know what the totals are through, and who asks often what is new.
+	end := strconv.FormatUint(snapshot.GetEndNs(), 10)
+	w.Header().Set("Netmon-Window-End", end)
+	tag := `"` + hex.EncodeToString(snapshot.GetLogId()) + "-" + end + `"`
+	w.Header().Set("ETag", tag)
+	if r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
 	for _, row := range snapshot.GetRows() {
 		if row.Key.View != group.view || row.Counters == nil {
 			continue

@@ -167,6 +167,8 @@ func (m *model) key(key string) tea.Cmd {
 	switch key {
 	case "q", "ctrl+c":
 		return tea.Quit
+	case "ctrl+z":
+		return tea.Suspend
 	case "?", "h", "f1":
 		m.help = !m.help
 	case "esc":

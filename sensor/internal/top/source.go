@@ -18,6 +18,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/netmon-sensor/netmon/proto/rows"
@@ -51,6 +52,16 @@ type source struct {
 	shown  string // base without password
 	host   string
 	token  string
+
+	mu     sync.Mutex // guards newest: a question may outlive its round
+	newest map[string]tagged
+}
+
+// tagged is the newest answer about a view, with the tag by which the peer tells
+// whether it has a newer one.
+type tagged struct {
+	tag string
+	*sample
 }
 
 func newSource(p Peer) (*source, error) {
@@ -59,7 +70,7 @@ func newSource(p Peer) (*source, error) {
 		return nil, fmt.Errorf("-url %q: want http://HOST:PORT or https://HOST:PORT", shownURL(base, p.URL))
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/")
-	s := &source{base: base, shown: base.Redacted(), host: p.Host, token: strings.TrimSpace(p.Token)}
+	s := &source{newest: map[string]tagged{}, base: base, shown: base.Redacted(), host: p.Host, token: strings.TrimSpace(p.Token)}
 	if p.TokenFile != "" {
 		text, err := readFile(p.TokenFile)
 		if err != nil {
@@ -169,12 +180,21 @@ func (s *source) fetch(ctx context.Context, view string) (*sample, error) {
 	if s.token != "" {
 		request.Header.Set("Authorization", "Bearer "+s.token)
 	}
+	s.mu.Lock()
+	known := s.newest[view]
+	s.mu.Unlock()
+	if known.tag != "" {
+		request.Header.Set("If-None-Match", known.tag)
+	}
 	answer, err := s.client.Do(request)
 	if err != nil {
 		return nil, cause(err)
 	}
 	defer answer.Body.Close()
 	body := io.LimitReader(answer.Body, maxAnswer)
+	if answer.StatusCode == http.StatusNotModified && known.tag != "" {
+		return known.sample, nil
+	}
 	if answer.StatusCode != http.StatusOK {
 		return nil, refusal(answer.StatusCode, body)
 	}
@@ -197,6 +217,9 @@ func (s *source) fetch(ctx context.Context, view string) (*sample, error) {
 		}
 	}
 	out.whole = len(out.rows) >= out.total
+	s.mu.Lock()
+	s.newest[view] = tagged{answer.Header.Get("ETag"), out}
+	s.mu.Unlock()
 	return out, nil
 }
 

@@ -156,7 +156,7 @@ func key(word string) tea.KeyPressMsg {
 		return tea.KeyPressMsg{Code: ' ', Text: " "}
 	case "shift+tab":
 		return tea.KeyPressMsg{Code: tea.KeyTab, Mod: tea.ModShift}
-	case "ctrl+c", "ctrl+u":
+	case "ctrl+c", "ctrl+u", "ctrl+z":
 		return tea.KeyPressMsg{Code: rune(word[5]), Mod: tea.ModCtrl}
 	}
 	return tea.KeyPressMsg{Code: []rune(word)[0], Text: word}
@@ -304,6 +304,9 @@ func TestKeys(t *testing.T) {
 		if _, quit := command().(tea.QuitMsg); !quit {
 			t.Errorf("%s does not quit", word)
 		}
+	}
+	if _, suspends := press(many(), "ctrl+z")().(tea.SuspendMsg); !suspends {
+		t.Error("ctrl+z does not suspend")
 	}
 	if m := many(); press(m, "/ q") != nil || m.filter != "q" {
 		t.Error("a q that is typed quits")
@@ -566,6 +569,35 @@ func TestPrinted(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out.text.String()), "\n")
 	if err := json.Unmarshal([]byte(lines[2]), &last); err != nil || last.Rates == nil || last.Rates.Bytes != 220 || last.Name != "https" {
 		t.Errorf("%v: %s", err, lines[2])
+	}
+}
+
+// TestNothingNew asks a peer that says so where it has no newer window.
+func TestNothingNew(t *testing.T) {
+	whole, tag := 0, `"1"`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", tag)
+		if r.Header.Get("If-None-Match") == tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		whole++
+		fmt.Fprint(w, strings.ReplaceAll(oneDomain, "domain", strings.TrimSuffix(filepath.Base(r.URL.Path), "s")))
+	}))
+	defer server.Close()
+	s, err := newSource(Peer{URL: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, test := range []struct {
+		view, tag string
+		whole     int
+	}{{"domains", `"1"`, 1}, {"domains", `"1"`, 1}, {"protocols", `"1"`, 2}, {"domains", `"2"`, 3}, {"domains", `"2"`, 3}} {
+		tag = test.tag
+		found, err := s.ask(t.Context(), test.view)
+		if err != nil || found.rows["a.example"].Bytes != 12 || whole != test.whole {
+			t.Errorf("%d: %v, %+v, %d whole answers, want %d", i, err, found, whole, test.whole)
+		}
 	}
 }
 
