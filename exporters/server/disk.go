@@ -120,7 +120,7 @@ func openDisk(folder string, l limits, now func() time.Time, create files, logge
 
 // lockFolder holds the folder as long as the process lives, whatever ends it.
 func lockFolder(folder string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(folder, "lock"), os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}

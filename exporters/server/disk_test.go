@@ -403,3 +403,25 @@ func TestDiskSweeps(t *testing.T) {
 		t.Errorf("after a kill: %d windows of a, %d of b", a, b)
 	}
 }
+
+// TestDiskLinks: where links stand in the place of the store's files nothing is made
+// behind them.
+func TestDiskLinks(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "outside")
+	for _, name := range []string{"lock", "checkpoint.tmp"} {
+		folder := t.TempDir()
+		if err := os.Symlink(outside, filepath.Join(folder, name)); err != nil {
+			t.Fatal(err)
+		}
+		d, err := openDisk(folder, testLimits(), time.Now, createFile, hclog.NewNullLogger())
+		if err == nil { // it has no checkpoint to make before it ends
+			err = d.close()
+		}
+		if !errors.Is(err, syscall.ELOOP) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Lstat(outside); err == nil {
+			t.Errorf("%s was followed", name)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Files of the disk store consist of frames: magic, length of the payload, number
@@ -100,7 +101,7 @@ type file interface {
 type files func(path string) (file, error)
 
 func createFile(path string) (file, error) {
-	return os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_TRUNC|os.O_APPEND, 0o600)
+	return os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_TRUNC|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 }
 
 // syncFolder makes names of files durable.

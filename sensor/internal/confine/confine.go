@@ -138,26 +138,47 @@ func NoCore() error {
 }
 
 // Own gives what root made to another user: the file or the directory with
-// all that is in it. Links are not followed, and what belongs to others stays theirs.
-func Own(path string, uid, gid int) error {
-	info, err := os.Lstat(path)
+// all that is in it. What belongs to others stays theirs. Links are not followed, and a
+// file that has another name is an error: whoever may write the directory may have put
+// it there, and it may be anybody's file.
+func Own(path string, uid, gid int) error { return own(unix.AT_FDCWD, path, path, uid, gid) }
+
+// own looks at what it then changes by one descriptor: a name may lead elsewhere the
+// next time.
+func own(dir int, name, path string, uid, gid int) error {
+	fd, err := unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	if int(info.Sys().(*syscall.Stat_t).Uid) == os.Geteuid() {
-		if err := os.Lchown(path, uid, gid); err != nil {
-			return err
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	kind := st.Mode & unix.S_IFMT
+	if int(st.Uid) == os.Geteuid() && kind != unix.S_IFLNK {
+		if kind != unix.S_IFDIR && st.Nlink > 1 {
+			return fmt.Errorf("%s is a hard link, and root's: remove it if it is none of the sensor's", path)
+		}
+		if err := unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH); err != nil {
+			return &os.PathError{Op: "chown", Path: path, Err: err}
 		}
 	}
-	if !info.IsDir() {
+	if kind != unix.S_IFDIR {
 		return nil
 	}
-	entries, err := os.ReadDir(path)
+	list, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	d := os.NewFile(uintptr(list), path)
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if err := Own(filepath.Join(path, e.Name()), uid, gid); err != nil {
+	for _, name := range names {
+		if err := own(list, name, filepath.Join(path, name), uid, gid); err != nil {
 			return err
 		}
 	}

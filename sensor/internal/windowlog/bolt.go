@@ -92,6 +92,7 @@ func openBolt(path string, maxBytes, bound int64) (s *boltStore, was *stored, er
 			InitialMmapSize: int(bound),
 			MaxSize:         int(bound),
 			NoStatistics:    true,
+			OpenFile:        openPlain,
 		})
 		if err != nil {
 			return err

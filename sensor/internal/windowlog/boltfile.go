@@ -44,7 +44,7 @@ type boltFile struct {
 // checkFile looks at the file at path as a whole. One that is not there or is empty
 // is fine: it is about to be made.
 func checkFile(path string) error {
-	f, err := os.Open(path)
+	f, err := openPlain(path, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
