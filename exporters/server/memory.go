@@ -34,7 +34,16 @@ func (m *memory) install(_ context.Context, s *netmonpb.Snapshot) (ack, error) {
 func (m *memory) read(f func(*state)) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	f(&m.state)
+	view := m.state
+	view.breathe = m.breathe
+	f(&view)
+}
+
+// breathe lets writers in that wait for a long reader, while that does something else.
+func (m *memory) breathe(meanwhile func()) {
+	m.mu.RUnlock()
+	meanwhile()
+	m.mu.RLock()
 }
 
 func (m *memory) ready() error { return nil }

@@ -387,6 +387,7 @@ func (r *shared) read(f func(*state)) {
 		}
 	}
 	view := r.state
+	view.breathe = r.breathe
 	if len(hidden) > 0 {
 		view.sensors = nil
 		for _, s := range r.state.sensors {

@@ -107,7 +107,7 @@ type series struct {
 	rows      int           // of all logs that lead here
 	sum       *netmonpb.Key // set where the series stands for many keys: it does not end with its rows
 	group     *group
-	position  int // in group.series
+	position  int // in group.series; -1 once it has ended
 	view      view
 	iface     string
 	direction netmonpb.Direction
@@ -159,6 +159,7 @@ func (g *group) remove(s *series) {
 	g.series = g.series[:len(g.series)-1]
 	delete(g.byLabels, s.labels)
 	g.owner.series--
+	s.position = -1
 }
 
 // heir is the key of the series to which this one's value moves when it ends,

@@ -38,6 +38,9 @@ type state struct {
 	// listening is since when sensors can be heard; zero: for ever.
 	listening time.Time
 	scratch   []byte // of writers
+	// breathe is for readers who go on afterwards: what they found so far is of the
+	// moment before. It calls its argument without the lock.
+	breathe func(meanwhile func())
 	// Rows that found no room and were added to rows (other), and series that gave
 	// their name up, in this process.
 	overflowed, buried uint64

@@ -41,6 +41,7 @@ func (s *service) stats(w http.ResponseWriter, r *http.Request) {
 			}
 			total.Add(&own.Volume)
 			sensors = append(sensors, own)
+			st.breathe(func() {})
 		}
 	})
 	protocols, _ := s.gather(byProtocol, parameters{})

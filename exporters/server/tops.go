@@ -83,35 +83,60 @@ func (s *service) top(g groupID) http.HandlerFunc {
 	}
 }
 
+// atATime is how many series a reader copies before it lets writers in.
+const atATime = 512
+
+// copied is what is taken from a series.
+type copied struct {
+	labels string
+	rows.Volume
+}
+
 // gather adds up the series of a group by one of their labels.
 func (s *service) gather(g groupID, q parameters) (found []ranked, sum rows.Volume) {
 	_, label, field := topList(g)
-	// Writers wait meanwhile: what is asked for is looked up before.
 	iface, direction, search := q.Get("interface"), q.Get("direction"), strings.ToLower(q.Get("search"))
+	// Writers wait while the store is read: a few series are copied at a time, and added
+	// up meanwhile. Of series that end just then all or nothing is in the sum.
 	all := map[string]*rows.Volume{}
-	s.store.read(func(st *state) {
-		st.each(g, q.Get("host"), func(_ *sensor, series *series) {
-			if iface != "" && series.iface != iface || direction != "" && rows.DirectionName(series.direction) != direction {
-				return
-			}
-			name := ""
-			eachLabel(series.labels, func(n, v string) {
+	var list []*series
+	copies := make([]copied, 0, atATime)
+	add := func() {
+		for i := range copies {
+			one, name := &copies[i], ""
+			eachLabel(one.labels, func(n, v string) {
 				if n == label {
 					name = v
 				}
 			})
 			if !strings.Contains(name, search) {
-				return
+				continue
 			}
 			v := all[name]
 			if v == nil {
 				v = &rows.Volume{}
-				all[strings.Clone(name)] = v
+				all[name] = v
 			}
-			one := volumeOf(&series.counts)
-			v.Add(&one)
-			sum.Add(&one)
-		})
+			v.Add(&one.Volume)
+			sum.Add(&one.Volume)
+		}
+		copies = copies[:0]
+	}
+	s.store.read(func(st *state) {
+		for _, sensor := range st.sensors {
+			if host := q.Get("host"); host != "" && sensor.id != host {
+				continue
+			}
+			list = append(list[:0], sensor.groups[g].series...)
+			for some := range slices.Chunk(list, atATime) {
+				for _, series := range some {
+					if series.position >= 0 && (iface == "" || series.iface == iface) && (direction == "" || rows.DirectionName(series.direction) == direction) {
+						copies = append(copies, copied{series.labels, volumeOf(&series.counts)})
+					}
+				}
+				st.breathe(add)
+			}
+		}
 	})
 	found = make([]ranked, 0, len(all))
 	for name, v := range all {

@@ -1,0 +1,51 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+)
+
+// BenchmarkTops asks for lists of a million series of ten sensors, and tells for how long
+// a window that comes meanwhile waits at most until it may be applied.
+func BenchmarkTops(b *testing.B) {
+	const sensors, each = 10, 100_000
+	s := testService(b, func(c *Config) { c.MaxRows = 2 * sensors * each })
+	for i := range sensors {
+		mustTake(b, s, windowRequest(bigWindow(fmt.Sprint("s", i), 1, each)))
+	}
+	m := s.store.(*memory)
+	for _, path := range []string{"/api/v1/domains", "/api/v1/stats"} {
+		b.Run(path[len("/api/v1/"):], func(b *testing.B) {
+			var longest time.Duration
+			end := make(chan struct{})
+			var ingest sync.WaitGroup
+			ingest.Go(func() {
+				for {
+					began := time.Now()
+					m.mu.Lock()
+					m.mu.Unlock() //nolint:staticcheck // the wait is what counts
+					longest = max(longest, time.Since(began))
+					select {
+					case <-end:
+						return
+					case <-time.After(time.Millisecond):
+					}
+				}
+			})
+			for b.Loop() {
+				answer := httptest.NewRecorder()
+				s.handler(false).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+				if answer.Code != http.StatusOK {
+					b.Fatal(answer.Code)
+				}
+			}
+			close(end)
+			ingest.Wait()
+			b.ReportMetric(float64(longest.Microseconds())/1000, "ms-longest-wait")
+		})
+	}
+}
