@@ -78,6 +78,7 @@ func (s *shard) run(ctx context.Context) error {
 			return fmt.Errorf("shard %d: %w", s.id, err)
 		}
 		if len(block) == 0 {
+			s.complete() // nothing waits for it
 			s.advance(s.src.Clock())
 			continue
 		}
