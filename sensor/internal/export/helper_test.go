@@ -410,13 +410,16 @@ func (m *memory) change(f func()) {
 	m.changed = make(chan struct{})
 }
 
-func (m *memory) append(windows, rows int) {
+func (m *memory) append(windows, rows int) { m.appendAt(windows, rows, "example.com") }
+
+// appendAt appends windows with rows of hosts of a domain.
+func (m *memory) appendAt(windows, rows int, domain string) {
 	m.change(func() {
 		for range windows {
 			w := &netmonpb.Window{LogId: m.ID(), Sequence: uint64(len(m.windows)) + 1, SensorId: "test"}
 			for i := range rows {
 				w.Rows = append(w.Rows, &netmonpb.Row{
-					Key:      &netmonpb.Key{View: netmonpb.View_VIEW_DOMAINS, Domain: fmt.Sprintf("host-%d.example.com", i)},
+					Key:      &netmonpb.Key{View: netmonpb.View_VIEW_DOMAINS, Domain: fmt.Sprintf("host-%d.%s", i, domain)},
 					Counters: &netmonpb.Counters{BytesSent: uint64(i), BytesReceived: 1 << 40},
 				})
 			}
