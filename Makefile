@@ -148,12 +148,12 @@ image: image-root ## a container image from bin/, without a registry: IMAGE=netm
 
 # What the image holds.
 .PHONY: image-root
-image-root: build
+image-root: build notices
 	@rm -rf bin/image
 	@mkdir -p bin/image/etc/netmon bin/image/etc/ssl/certs bin/image/var/lib/netmon bin/image/var/lib/netmon-server
 	@install -d -m 1777 bin/image/tmp
 	@CGO_ENABLED=0 $(BUILD) bin/image/ ./deploy/cmd/netmon
-	@cp bin/netmon-sensor bin/netmon-exporter-server bin/netmon-exporter-push bin/image/
+	@cp bin/netmon-sensor bin/netmon-exporter-server bin/netmon-exporter-push LICENSE bin/NOTICE bin/image/
 	@cp deploy/image/*.hcl bin/image/etc/netmon/
 	@cp deploy/image/passwd deploy/image/group bin/image/etc/
 	@cp /etc/ssl/certs/ca-certificates.crt bin/image/etc/ssl/certs/
@@ -174,19 +174,36 @@ nfpm:
 
 # What the packages hold. Man pages and completions are packed where there are any.
 .PHONY: package-root
-package-root: build
+package-root: build notices
 	@rm -rf bin/package
 	@install -D -t bin/package/usr/bin bin/netmon-sensor
 	@install -D -t bin/package/usr/lib/netmon/plugins bin/netmon-exporter-server bin/netmon-exporter-push
 	@install -D -m 644 -t bin/package/usr/lib/systemd/system deploy/systemd/*.service
 	@install -D -m 644 deploy/packages/sysusers.conf bin/package/usr/lib/sysusers.d/netmon.conf
 	@install -D -m 644 LICENSE bin/package/usr/share/doc/netmon/copyright
+	@install -D -m 644 -t bin/package/usr/share/doc/netmon bin/NOTICE
 	@install -D -m 644 -t bin/package/usr/share/doc/netmon README.md
 	@install -D -m 644 -t bin/package/usr/share/doc/netmon/examples deploy/systemd/*.conf
 	@for page in bin/man/*.[1-9]; do if [ -e "$$page" ]; then install -D -m 644 -t "bin/package/usr/share/man/man$${page##*.}" "$$page"; fi; done
 	@for shell in bash:bash-completion/completions zsh:zsh/site-functions fish:fish/vendor_completions.d; do \
 		for file in bin/completions/$${shell%%:*}/*; do if [ -e "$$file" ]; then install -D -m 644 -t "bin/package/usr/share/$${shell#*:}" "$$file"; fi; done; \
 	done
+
+# The licences of all that is linked into the programs, in bin/NOTICE.
+.PHONY: notices
+notices:
+	@mkdir -p bin
+	@{ echo "The programs of netmon hold these libraries. netmon-sensor holds the GNU C Library"; \
+	echo "as well (LGPL 2.1 or later); make build links it with another."; \
+	printf '\n==== Go\n\n'; cat "$$(go env GOROOT)/LICENSE"; \
+	go list -deps -tags osusergo,netgo -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' \
+		./sensor/cmd/netmon-sensor ./exporters/server/cmd/netmon-exporter-server ./exporters/push/cmd/netmon-exporter-push ./deploy/cmd/netmon | \
+	sort -u | while read -r path version dir; do \
+		found=; for file in "$$dir"/[Ll][Ii][Cc][Ee][Nn][CcSs][Ee]* "$$dir"/COPYING* "$$dir"/NOTICE*; do \
+			if [ -e "$$file" ]; then found=yes; printf '\n==== %s %s, %s\n\n' "$$path" "$$version" "$${file##*/}"; cat "$$file"; fi; \
+		done; \
+		if [ -z "$$found" ]; then echo "$$path comes without a licence" >&2; exit 1; fi; \
+	done; } >bin/NOTICE
 
 .PHONY: clean
 clean: ## remove what was made

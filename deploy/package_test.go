@@ -25,7 +25,7 @@ var packed = []string{
 	"/usr/lib/netmon/plugins/netmon-exporter-server", "/usr/lib/netmon/plugins/netmon-exporter-push",
 	"/etc/netmon/netmon.hcl", "/etc/netmon/server.hcl",
 	"/usr/lib/systemd/system/netmon-sensor.service", "/usr/lib/systemd/system/netmon-server.service",
-	"/usr/lib/sysusers.d/netmon.conf", "/usr/share/doc/netmon/copyright",
+	"/usr/lib/sysusers.d/netmon.conf", "/usr/share/doc/netmon/copyright", "/usr/share/doc/netmon/NOTICE",
 	"/usr/share/bash-completion/completions/netmon-sensor", "/usr/share/zsh/site-functions/_netmon-sensor", "/usr/share/fish/vendor_completions.d/netmon-sensor.fish",
 	"/usr/share/man/man8/netmon-sensor.8", "/usr/share/man/man5/netmon.hcl.5", "/usr/share/man/man8/netmon-exporter-server.8", "/usr/share/man/man8/netmon-exporter-push.8",
 }
