@@ -147,7 +147,7 @@ func TestImage(t *testing.T) {
 			t.Errorf("%s", text)
 		}
 	}
-	if text := e.run("run", "--rm", "netmon", "version"); strings.Count(text, "\n") != 1 || !strings.Contains(text, "netmon-sensor ") || !strings.Contains(text, "netmon-exporter-server ") {
+	if text := e.run("run", "--rm", "netmon", "version"); !strings.HasPrefix(text, "netmon-sensor ") || !strings.Contains(text, "\nnetmon-exporter-server ") || strings.Count(text, "\nbuild: ") != 2 {
 		t.Errorf("version prints %q", text)
 	}
 	for _, args := range [][]string{{"netmon"}, {"-e", "COMPONENT=agnet", "netmon"}, {"netmon", "sh"}, {"-e", "STORAGE_TYPE=mysql", "netmon", "server"}, {"-e", "ENABLE_TLS=true", "netmon", "server"}} {
