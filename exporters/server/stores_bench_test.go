@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,10 @@ func BenchmarkRestart(b *testing.B) {
 				b.Fatalf("%d rows", d.state.rows)
 			}
 			b.ReportMetric(float64(d.base)/(1<<20), "checkpoint-MiB")
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "heap-MiB")
 			d.die()
 			b.StartTimer()
 		}
