@@ -53,13 +53,19 @@ func (r reader) start(counter string) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.Chmod(folder, 0o755); err != nil { // the sensor becomes another user
+		return nil, err
+	}
 	p := &running{reader: r, folder: folder}
 	if r.sensor == "" {
 		p.command = exec.Command(counter, under, r.snap)
 	} else {
 		config := filepath.Join(folder, "netmon.hcl")
 		text := fmt.Sprintf(`
-sensor { interval = "%s" }
+sensor {
+  interval  = "%s"
+  state_dir = %q
+}
 capture {
   interfaces = [%q]
   shards     = %d
@@ -67,7 +73,7 @@ capture {
   snap       = %q
 }
 status { listen = %q }
-`, interval, under, r.shards, r.fanout, r.snap, status)
+`, interval, filepath.Join(folder, "state"), under, r.shards, r.fanout, r.snap, status)
 		if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 			return nil, err
 		}
