@@ -89,26 +89,9 @@ func TestStoreMutants(t *testing.T) {
 	if os.Getenv(chaosMutants) == "" {
 		t.Skip("takes many minutes: make chaos-mutants")
 	}
-	root, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, edits := range storeMutants {
 		t.Run(name, func(t *testing.T) {
-			dir := tempDir(t)
-			copyModule(t, root, dir)
-			for _, e := range edits {
-				e.make(t, dir)
-			}
-			do := func(args ...string) (string, error) {
-				cmd := exec.Command("go", args...)
-				cmd.Dir = dir
-				text, err := cmd.CombinedOutput()
-				return string(text), err
-			}
-			if text, err := do("vet", "./exporters/server"); err != nil {
-				t.Fatalf("the mutant cannot be built: %v\n%s", err, text)
-			}
+			do := mutant(t, edits, nil, "./exporters/server")
 			store, _, _ := strings.Cut(name, " ")
 			text, err := do("test", "-count=1", "-timeout", "2m", "-run", storeTests[store], "./exporters/server")
 			var found []string
@@ -131,28 +114,11 @@ func TestChaosMutants(t *testing.T) {
 	if os.Getenv(chaosMutants) == "" {
 		t.Skip("takes many minutes: make chaos-mutants")
 	}
-	root, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	env := []string{chaosTime + "=" + cmp.Or(os.Getenv(chaosTime), "1m"), chaosSeed + "=" + cmp.Or(os.Getenv(chaosSeed), "1")}
 	for name, edits := range mutants {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := tempDir(t)
-			copyModule(t, root, dir)
-			for _, e := range edits {
-				e.make(t, dir)
-			}
-			do := func(args ...string) (string, error) {
-				cmd := exec.Command("go", args...)
-				cmd.Dir = dir
-				cmd.Env = append(os.Environ(), chaosTime+"="+cmp.Or(os.Getenv(chaosTime), "1m"), chaosSeed+"="+cmp.Or(os.Getenv(chaosSeed), "1"))
-				text, err := cmd.CombinedOutput()
-				return string(text), err
-			}
-			if text, err := do("vet", "./exporters/server", "./sensor/internal/windowlog"); err != nil {
-				t.Fatalf("the mutant cannot be built: %v\n%s", err, text)
-			}
+			do := mutant(t, edits, env, "./exporters/server", "./sensor/internal/windowlog")
 			text, err := do("test", "-count=1", "-v", "-timeout", "20m", "-run", "^TestChaosTown$", "./sensor/cmd/netmon-sensor")
 			found := findings(text)
 			if err == nil || len(found) == 0 {
@@ -161,6 +127,32 @@ func TestChaosMutants(t *testing.T) {
 			t.Logf("found by:\n%s", strings.Join(found[:min(len(found), 5)], "\n"))
 		})
 	}
+}
+
+// mutant makes a mistake in a copy of the module, sees that the packages with it can be
+// built, and returns what runs go there.
+func mutant(t *testing.T, edits []edit, env []string, packages ...string) (do func(args ...string) (string, error)) {
+	t.Helper()
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := tempDir(t)
+	copyModule(t, root, dir)
+	for _, e := range edits {
+		e.make(t, dir)
+	}
+	do = func(args ...string) (string, error) {
+		cmd := exec.Command("go", args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), env...)
+		text, err := cmd.CombinedOutput()
+		return string(text), err
+	}
+	if text, err := do(append([]string{"vet"}, packages...)...); err != nil {
+		t.Fatalf("the mutant cannot be built: %v\n%s", err, text)
+	}
+	return do
 }
 
 // findings are the lines that say that counters fell or are wrong, and the seed.
