@@ -32,7 +32,7 @@ const (
 type state struct {
 	limits  limits
 	now     func() time.Time
-	sensors []*sensor // sorted by id
+	sensors []*sensor // sorted by id; replaced, never changed, as readers that breathe go on with it
 	rows    int       // of all sensors
 	room    room      // of the change at hand
 	// listening is since when sensors can be heard; zero: for ever.
@@ -121,7 +121,7 @@ func (s *sensor) compare(id string) int { return cmp.Compare(s.id, id) }
 func (s *state) open(id string, logID []byte) (*sensor, *log) {
 	i, known := slices.BinarySearchFunc(s.sensors, id, (*sensor).compare)
 	if !known {
-		s.sensors = slices.Insert(s.sensors, i, newSensor(strings.Clone(id)))
+		s.sensors = slices.Insert(slices.Clone(s.sensors), i, newSensor(strings.Clone(id)))
 	}
 	sensor := s.sensors[i]
 	l := &log{
@@ -191,7 +191,7 @@ func (s *state) sensor(id string) *sensor {
 func (s *state) adopt(one *sensor) {
 	s.remove(one.id)
 	i, _ := slices.BinarySearchFunc(s.sensors, one.id, (*sensor).compare)
-	s.sensors = slices.Insert(s.sensors, i, one)
+	s.sensors = slices.Insert(slices.Clone(s.sensors), i, one)
 	s.rows += one.rows
 }
 
@@ -200,7 +200,7 @@ func (s *state) remove(id string) (known bool) {
 	i, known := slices.BinarySearchFunc(s.sensors, id, (*sensor).compare)
 	if known {
 		s.rows -= s.sensors[i].rows
-		s.sensors = slices.Delete(s.sensors, i, i+1)
+		s.sensors = slices.Delete(slices.Clone(s.sensors), i, i+1)
 	}
 	return known
 }

@@ -444,3 +444,36 @@ func neverDown(t *testing.T, before, after string) {
 		}
 	})
 }
+
+// TestReadersKeepTheirSensors has sensors come and go while a reader breathes: the
+// list it goes through stays the one it began with.
+func TestReadersKeepTheirSensors(t *testing.T) {
+	s := testService(t, nil)
+	for _, id := range []string{"b", "c", "d"} {
+		mustTake(t, s, windowRequest(bigWindow(id, 1, 5)))
+	}
+	var seen []string
+	s.store.read(func(st *state) {
+		for i, sensor := range st.sensors {
+			if sensor == nil {
+				t.Fatalf("sensor %d of %d is gone from under the reader", i, len(st.sensors))
+			}
+			seen = append(seen, sensor.id)
+			st.breathe(func() {
+				switch i {
+				case 0:
+					mustTake(t, s, windowRequest(bigWindow("a", 1, 5)))
+				case 1:
+					for _, id := range []string{"a", "b", "c"} {
+						if _, err := s.store.remove(t.Context(), id); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+	})
+	if got := strings.Join(seen, " "); got != "b c d" {
+		t.Errorf("saw %s", got)
+	}
+}
