@@ -56,7 +56,7 @@ var doors = []struct {
 	{"github.com/google/gopacket", []string{"sensor/internal/capture"}},
 	{"github.com/vishvananda/netlink", []string{"sensor/internal/capture"}},
 	{"golang.org/x/net/bpf", []string{"sensor/internal/capture"}},
-	{"golang.org/x/sys/unix", []string{"sensor/internal/capture", "sensor/internal/confine", "sensor/internal/doctor", "sensor/internal/export", "sensor/internal/top", "plugins/...", "sensor", "exporters/...", "bench/live"}},
+	{"golang.org/x/sys/unix", []string{"sensor/internal/capture", "sensor/internal/confine", "sensor/internal/doctor", "sensor/internal/export", "sensor/internal/lineartest", "sensor/internal/top", "plugins/...", "sensor", "exporters/...", "bench/live"}},
 	{"kernel.org/pub/linux/libs/security/libcap/psx", []string{"sensor/internal/confine"}},
 	{"github.com/landlock-lsm/go-landlock", []string{"sensor/internal/confine"}},
 	{"github.com/elastic/go-seccomp-bpf", []string{"sensor/internal/confine"}},
