@@ -79,7 +79,7 @@ var uncounted = map[string]known{
 	"exporters/server service.certificateEnd":     {2, "no netmon_server_certificate_not_after_timestamp_seconds is shown; handshakes fail, and say so"},
 	"exporters/server service.events":             {2, "the listener is gone; netmon_server_requests_total has it"},
 	"exporters/server service.login":              {1, "the toolkit reads the same file, and its answer counts in netmon_server_refusals_total"},
-	"exporters/server service.summarize":          {1, "leaves out a ratio that is no number"},
+	"exporters/server summary.add":                {1, "leaves out a ratio that is no number"},
 	"exporters/server service.sweep":              {1, "the store counted it, in netmon_server_store_failures_total"},
 	"exporters/server service.take":               {1, "said once; counted in netmon_server_ingested_total"},
 	"exporters/server shared.add":                 {1, "a checkpoint is due; one that fails counts in netmon_server_store_failures_total"},

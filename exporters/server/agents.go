@@ -13,6 +13,7 @@ type summary struct {
 	sensors              []sensorSummary
 	online, rows, series int
 	overflowed, buried   uint64
+	since                time.Time // when a sensor must have been heard of to be online
 }
 
 type sensorSummary struct {
@@ -33,36 +34,47 @@ func (s *service) summary() (out summary) {
 }
 
 func (s *service) summarize(st *state) summary {
-	out := summary{rows: st.rows, overflowed: st.overflowed, buried: st.buried}
-	limit := s.now().Add(-s.policy.Load().config.OfflineAfter)
+	out := s.totals(st)
 	for _, sensor := range st.sensors {
-		newest := sensor.logs[len(sensor.logs)-1]
-		one := sensorSummary{
-			id: sensor.id, logID: newest.id, watermark: newest.watermark, end: newest.end,
-			series: sensor.series, seen: sensor.seen, online: !sensor.seen.Before(limit),
-		}
-		if sensor.about != nil && json.Unmarshal(sensor.about, &one.about) != nil {
-			one.about = about{} // written by another version
-		}
-		if one.online {
-			out.online++
-		}
-		for _, l := range sensor.logs {
-			one.imbalance = max(one.imbalance, l.imbalance())
-			one.rows += len(l.rows)
-			one.conflicting = one.conflicting || l.conflicting
-		}
-		if g := sensor.items["coverage_ratio"]; g != nil {
-			for _, series := range g.series {
-				if v := series.gauge; series.hasGauge && v >= 0 && v <= math.MaxFloat64 && (one.coverage == nil || v < *one.coverage) {
-					one.coverage = &v
-				}
-			}
-		}
-		out.series += sensor.series
-		out.sensors = append(out.sensors, one)
+		out.add(sensor)
 	}
 	return out
+}
+
+// totals is a summary to which no sensor was added yet.
+func (s *service) totals(st *state) summary {
+	return summary{
+		rows: st.rows, overflowed: st.overflowed, buried: st.buried,
+		since: s.now().Add(-s.policy.Load().config.OfflineAfter),
+	}
+}
+
+func (out *summary) add(sensor *sensor) {
+	newest := sensor.logs[len(sensor.logs)-1]
+	one := sensorSummary{
+		id: sensor.id, logID: newest.id, watermark: newest.watermark, end: newest.end,
+		series: sensor.series, seen: sensor.seen, online: !sensor.seen.Before(out.since),
+	}
+	if sensor.about != nil && json.Unmarshal(sensor.about, &one.about) != nil {
+		one.about = about{} // written by another version
+	}
+	if one.online {
+		out.online++
+	}
+	for _, l := range sensor.logs {
+		one.imbalance = max(one.imbalance, l.imbalance())
+		one.rows += len(l.rows)
+		one.conflicting = one.conflicting || l.conflicting
+	}
+	if g := sensor.items["coverage_ratio"]; g != nil {
+		for _, series := range g.series {
+			if v := series.gauge; series.hasGauge && v >= 0 && v <= math.MaxFloat64 && (one.coverage == nil || v < *one.coverage) {
+				one.coverage = &v
+			}
+		}
+	}
+	out.series += sensor.series
+	out.sensors = append(out.sensors, one)
 }
 
 // agent is a sensor in the API; the word is that of the seed, whose paths are kept.

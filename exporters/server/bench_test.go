@@ -28,22 +28,19 @@ func BenchmarkScrape(b *testing.B) {
 	fill(b, s, domains)
 	b.Run("series", func(b *testing.B) {
 		b.ReportAllocs()
-		r := renderer{families: families()}
-		var buffer []byte
+		var body bytes.Buffer
+		scrape := sensors(s, &body, false)
 		for b.Loop() {
-			s.store.read(func(st *state) { buffer = r.append(buffer[:0], st) })
+			body.Reset()
+			scrape()
 		}
-		b.SetBytes(int64(len(buffer)))
+		b.SetBytes(int64(body.Len()))
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(4*domains), "ns/series")
 	})
 	b.Run("whole", func(b *testing.B) {
 		b.ReportAllocs()
-		var body bytes.Buffer
 		for b.Loop() {
-			body.Reset()
-			if err := s.scrape.render(&body, expfmt.FmtOpenMetrics_1_0_0); err != nil {
-				b.Fatal(err)
-			}
+			whole(b, s, expfmt.FmtOpenMetrics_1_0_0)
 		}
 	})
 	b.Run("constmetrics", func(b *testing.B) {

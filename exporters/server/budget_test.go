@@ -79,12 +79,14 @@ func TestBudgetHoldsAgainstNewNames(t *testing.T) {
 func TestScrapeIsCheap(t *testing.T) {
 	s := testService(t, nil)
 	fill(t, s, 25_000) // four families
-	r := renderer{families: families()}
-	var buffer []byte
-	ours := func() { s.store.read(func(st *state) { buffer = r.append(buffer[:0], st) }) }
+	var body bytes.Buffer
+	scrape := sensors(s, &body, false)
+	ours := func() {
+		body.Reset()
+		scrape()
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(constMetrics{s})
-	var body bytes.Buffer
 	theirs := func() {
 		body.Reset()
 		families, err := registry.Gather()

@@ -2,6 +2,7 @@ package server
 
 import (
 	"math"
+	"slices"
 
 	"github.com/netmon-sensor/netmon/proto/netmonpb"
 )
@@ -100,6 +101,18 @@ func (c *counts) merge(d *counts) {
 	for i := range d.histograms {
 		c.histograms[i].add(d.histograms[i].buckets, d.histograms[i].seconds, d.histograms[i].sum)
 	}
+}
+
+// observations are a copy of the histograms, nil while all are empty.
+func (c *counts) observations() *[numHistograms]histogram {
+	if c.histograms == nil {
+		return nil
+	}
+	all := *c.histograms
+	for i := range all {
+		all[i].buckets = slices.Clone(all[i].buckets)
+	}
+	return &all
 }
 
 // subtract takes out what was added before.

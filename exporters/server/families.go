@@ -21,6 +21,7 @@ type family struct {
 	histograms  []observed
 	bounds      bounds
 	help        string
+	column      int // of the group's values in a picture
 }
 
 // observed is a histogram with a further label, as `name="value"`; "" for none.
@@ -42,7 +43,7 @@ func latencyBounds() bounds {
 func families() []family {
 	latency := latencyBounds()
 	lifetime := bounds{"0.01", "0.1", "1", "10", "60", "300", "1800", "3600", "21600", "86400"}
-	return []family{
+	return inColumns([]family{
 		{name: "network_domains_accessed_total", kind: isCounter, group: byDomain, value: accesses, plus: none,
 			help: "Accesses to a domain: connections of a client to it that begin more than 30 s after its previous one."},
 		{name: "network_domain_bytes_sent_total", kind: isCounter, group: byDomain, value: bytesSent, plus: none,
@@ -90,5 +91,17 @@ func families() []family {
 			help: "Time from the first query of a DNS transaction to its answer."},
 		{name: "network_interface_info", kind: isGauge, group: byIdentity,
 			help: "1 for every address of an interface that is captured."},
+	})
+}
+
+// inColumns gives each family that shows counters a column of its group.
+func inColumns(all []family) []family {
+	var used [numGroups]int
+	for i := range all {
+		if f := &all[i]; f.kind == isCounter || f.kind == isUntyped {
+			f.column = used[f.group]
+			used[f.group]++
+		}
 	}
+	return all
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"io"
 	"testing"
 	"time"
 
@@ -99,17 +100,33 @@ func mustTake(t testing.TB, s *service, r *netmonpb.PushRequest) ack {
 
 // exposition is the part of a scrape that shows the sensors.
 func exposition(s *service, openMetrics bool) string {
+	var out bytes.Buffer
+	sensors(s, &out, openMetrics)()
+	return out.String()
+}
+
+// sensors returns what renders the part of a scrape that shows the sensors, with
+// the same memory each time.
+func sensors(s *service, to io.Writer, openMetrics bool) func() {
 	r := renderer{families: families(), openMetrics: openMetrics}
-	var out []byte
-	s.store.read(func(st *state) { out = r.append(nil, st) })
-	return string(out)
+	p, o := newPicture(r.families), output{to: to}
+	return func() {
+		p.forget()
+		p.take(s)
+		_ = r.render(&o, p) // tests write to memory
+	}
 }
 
 // whole is the body of a scrape.
 func whole(t testing.TB, s *service, format expfmt.Format) string {
 	t.Helper()
-	var body bytes.Buffer
-	if err := s.scrape.render(&body, format); err != nil {
+	p, body := newPicture(families()), bytes.Buffer{}
+	p.take(s)
+	own, err := s.scrape.own(p.sum, format)
+	if err == nil {
+		err = s.scrape.write(&body, p, own, format)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return body.String()

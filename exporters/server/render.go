@@ -1,6 +1,9 @@
 package server
 
 import (
+	"io"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,40 +11,51 @@ import (
 	"github.com/netmon-sensor/netmon/proto/rows"
 )
 
-// renderer writes what the sensors told, straight from the series: each has its
-// labels rendered once, so that a line is two copies and a number.
+// renderer writes what the sensors told: each label set was rendered once, when it
+// came, so that a line is two copies and a number.
 type renderer struct {
 	families    []family
 	openMetrics bool
 }
 
-// append writes every family that has series. The state must not change meanwhile.
-func (r *renderer) append(b []byte, s *state) []byte {
-	for i := range r.families {
-		f := &r.families[i]
-		head := len(b)
-		b = r.header(b, f)
-		body := len(b)
-		for _, sensor := range s.sensors {
-			b = r.samples(b, f, &sensor.groups[f.group])
-		}
-		if len(b) == body {
-			b = b[:head]
-		}
+// output passes what is rendered on in big pieces.
+type output struct {
+	to  io.Writer
+	b   []byte // a piece; its room is used again
+	err error  // of the first piece that was not taken; those after it are not tried
+}
+
+// pieceSize is when a piece is passed on.
+const pieceSize = 64 << 10
+
+// piece passes b on if it is big enough, and returns what to go on with.
+func (o *output) piece(b []byte) []byte {
+	if len(b) < pieceSize {
+		return b
 	}
-	return r.items(b, s)
+	return o.pass(b)
+}
+
+func (o *output) pass(b []byte) []byte {
+	if o.err == nil {
+		_, o.err = o.to.Write(b)
+	}
+	return b[:0]
+}
+
+// render writes every family that has series.
+func (r *renderer) render(o *output, p *picture) error {
+	for i := range r.families {
+		r.family(o, &r.families[i], &p.groups[r.families[i].group])
+	}
+	r.items(o, p)
+	o.b = o.pass(o.b)
+	return o.err
 }
 
 // items writes the view `sensor`: each item is a family.
-func (r *renderer) items(b []byte, s *state) []byte {
-	var names []string
-	for _, sensor := range s.sensors {
-		for item := range sensor.items {
-			names = append(names, item)
-		}
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
+func (r *renderer) items(o *output, p *picture) {
+	names := slices.Sorted(maps.Keys(p.items))
 	for _, item := range names {
 		f := family{name: "netmon_" + item, kind: isGauge, value: value, plus: none, help: rows.ItemHelp(item)}
 		if base, total := strings.CutSuffix(item, "_total"); total {
@@ -50,19 +64,33 @@ func (r *renderer) items(b []byte, s *state) []byte {
 				f.kind = isUntyped // there, a counter's family goes without _total, and that name is taken
 			}
 		}
-		head := len(b)
-		b = r.header(b, &f)
-		body := len(b)
-		for _, sensor := range s.sensors {
-			if g := sensor.items[item]; g != nil {
-				b = r.samples(b, &f, g)
+		r.family(o, &f, p.items[item])
+	}
+}
+
+func (r *renderer) family(o *output, f *family, x *exhibit) {
+	if f.kind == isHistogram && !slices.ContainsFunc(x.histograms, f.observes) || len(x.labels) == 0 {
+		return
+	}
+	o.b = r.header(o.b, f)
+	switch f.kind {
+	case isGauge:
+		for i, labels := range x.labels {
+			b := append(append(o.b, f.name...), labels...)
+			b = append(appendFloat(append(b, ' '), math.Float64frombits(x.values[i])), '\n')
+			o.b = o.piece(b)
+		}
+	case isHistogram:
+		for i, labels := range x.labels {
+			for _, h := range f.histograms {
+				if all := x.histograms[i]; all != nil && all[h.histogramID].buckets != nil {
+					o.b = o.piece(r.histogram(o.b, f, h.label, labels, &all[h.histogramID]))
+				}
 			}
 		}
-		if len(b) == body {
-			b = b[:head]
-		}
+	default:
+		o.counters(f, x)
 	}
-	return b
 }
 
 func (r *renderer) header(b []byte, f *family) []byte {
@@ -81,52 +109,30 @@ func (r *renderer) header(b []byte, f *family) []byte {
 	return append(b, '\n')
 }
 
-func (r *renderer) samples(b []byte, f *family, g *group) []byte {
-	switch f.kind {
-	case isGauge:
-		for _, s := range g.series {
-			if s.hasGauge {
-				b = append(append(b, f.name...), s.labels...)
-				b = append(appendFloat(append(b, ' '), s.gauge), '\n')
-			}
-		}
-	case isHistogram:
-		for _, s := range g.series {
-			for _, h := range f.histograms {
-				if s.counts.histograms != nil && s.counts.histograms[h.histogramID].buckets != nil {
-					b = r.histogram(b, f, h, s)
-				}
-			}
-		}
-	default:
-		b = counters(b, f, g.series)
+// counters is the loop that a big scrape spends its time in.
+func (o *output) counters(f *family, x *exhibit) {
+	b, width := o.b, len(x.columns)
+	for i, labels := range x.labels {
+		b = append(b, f.name...)
+		b = append(b, labels...)
+		b = append(b, ' ')
+		b = strconv.AppendUint(b, x.values[i*width+f.column], 10)
+		b = o.piece(append(b, '\n'))
 	}
-	return b
+	o.b = b
 }
 
-// counters is the loop that a big scrape spends its time in.
-func counters(b []byte, f *family, all []*series) []byte {
-	for _, s := range all {
-		n := s.counts.n[f.value]
-		if f.plus != none {
-			n += s.counts.n[f.plus]
-		}
-		b = append(b, f.name...)
-		b = append(b, s.labels...)
-		b = append(b, ' ')
-		b = strconv.AppendUint(b, n, 10)
-		b = append(b, '\n')
-	}
-	return b
+// observes tells whether the family shows any of the histograms of a series.
+func (f *family) observes(all *[numHistograms]histogram) bool {
+	return all != nil && slices.ContainsFunc(f.histograms, func(h observed) bool { return all[h.histogramID].buckets != nil })
 }
 
 // histogram writes cumulative buckets. Observations beyond the bounds known here
 // are in +Inf.
-func (r *renderer) histogram(b []byte, f *family, which observed, s *series) []byte {
-	h := &s.counts.histograms[which.histogramID]
-	open := s.labels[:len(s.labels)-1]
-	if which.label != "" {
-		open += "," + which.label
+func (r *renderer) histogram(b []byte, f *family, label, labels string, h *histogram) []byte {
+	open := labels[:len(labels)-1]
+	if label != "" {
+		open += "," + label
 	}
 	bucket := func(le string, n uint64) {
 		b = append(append(append(b, f.name...), "_bucket"...), open...)

@@ -135,11 +135,8 @@ func TestOpenMetricsClash(t *testing.T) {
 func TestNoAllocationPerSeries(t *testing.T) {
 	s := testService(t, nil)
 	fill(t, s, 1000)
-	r := renderer{families: families()}
-	s.store.read(func(st *state) {
-		buffer := r.append(nil, st)
-		if n := testing.AllocsPerRun(10, func() { buffer = r.append(buffer[:0], st) }); n > 10 {
-			t.Errorf("%v allocations for 4000 series", n)
-		}
-	})
+	scrape := sensors(s, io.Discard, false)
+	if n := testing.AllocsPerRun(10, scrape); n > 10 {
+		t.Errorf("%v allocations for 4000 series", n)
+	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,7 +25,8 @@ type scrape struct {
 	open     renderer
 	process  *prometheus.Registry // what any Go process says of itself
 	accepted []expfmt.Format
-	buffers  sync.Pool // *bytes.Buffer: the body of a big scrape is tens of megabytes
+	pictures sync.Pool // *picture: a big one is tens of megabytes
+	outputs  sync.Pool // *output
 	zippers  sync.Pool // *gzip.Writer
 }
 
@@ -36,7 +38,8 @@ func newScrape(s *service) *scrape {
 		process:  prometheus.NewRegistry(),
 		accepted: []expfmt.Format{expfmt.FmtOpenMetrics_1_0_0, expfmt.FmtOpenMetrics_0_0_1, expfmt.FmtText},
 	}
-	x.buffers.New = func() any { return &bytes.Buffer{} }
+	x.pictures.New = func() any { return newPicture(x.text.families) }
+	x.outputs.New = func() any { return &output{} }
 	x.zippers.New = func() any {
 		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // errs on a level that does not exist
 		return z
@@ -49,7 +52,7 @@ func newScrape(s *service) *scrape {
 const scrapeDeadline = 30 * time.Second
 
 func (x *scrape) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Whoever reads slowly holds a whole body in memory, but no place to render in.
+	// Whoever reads slowly holds a picture, but no place to take one.
 	if err := x.service.sending.enter(r.Context()); err != nil {
 		x.service.fail(w, err)
 		return
@@ -59,11 +62,14 @@ func (x *scrape) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.service.fail(w, err)
 		return
 	}
-	body := x.buffers.Get().(*bytes.Buffer)
-	body.Reset()
-	defer x.buffers.Put(body)
 	format := expfmt.NegotiateAccept(r.Header, x.accepted...)
-	err := x.render(body, format)
+	p := x.pictures.Get().(*picture)
+	defer func() {
+		p.forget()
+		x.pictures.Put(p)
+	}()
+	p.take(x.service)
+	own, err := x.own(p.sum, format)
 	x.service.scraping.leave()
 	if err != nil {
 		x.service.fail(w, err)
@@ -74,50 +80,63 @@ func (x *scrape) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", string(format))
 	h.Set("Vary", "Accept, Accept-Encoding")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if r.Method == http.MethodHead || !acceptsGzip(r.Header) {
-		h.Set("Content-Length", strconv.Itoa(body.Len()))
-		_, _ = w.Write(body.Bytes()) // nobody is left to be told
+	if r.Method == http.MethodHead {
+		return
+	}
+	if !acceptsGzip(r.Header) {
+		_ = x.write(w, p, own, format) // nobody is left to be told
 		return
 	}
 	h.Set("Content-Encoding", "gzip")
 	z := x.zippers.Get().(*gzip.Writer)
 	defer x.zippers.Put(z)
 	z.Reset(w)
-	if _, err := z.Write(body.Bytes()); err == nil {
+	if x.write(z, p, own, format) == nil {
 		_ = z.Close()
 	}
 }
 
-// render writes a whole exposition of one consistent state.
-func (x *scrape) render(body *bytes.Buffer, format expfmt.Format) error {
+// write writes a whole exposition.
+func (x *scrape) write(w io.Writer, p *picture, own []byte, format expfmt.Format) error {
 	r := &x.text
 	if format.FormatType() == expfmt.TypeOpenMetrics {
 		r = &x.open
 	}
-	var sum summary
-	x.service.store.read(func(s *state) {
-		body.Write(r.append(body.AvailableBuffer(), s))
-		sum = x.service.summarize(s)
-	})
+	o := x.outputs.Get().(*output)
+	defer func() {
+		o.to, o.err = nil, nil
+		x.outputs.Put(o)
+	}()
+	o.to = w
+	if err := r.render(o, p); err != nil {
+		return err
+	}
+	_, err := w.Write(own)
+	return err
+}
+
+// own renders what the server says of itself, and the end of the exposition.
+func (x *scrape) own(sum summary, format expfmt.Format) ([]byte, error) {
 	server := prometheus.NewRegistry()
 	server.MustRegister(newOwn(x.service, sum))
 	own, err := prometheus.Gatherers{x.process, server}.Gather()
 	if err != nil {
-		return fmt.Errorf("gather the server's own metrics: %w", err)
+		return nil, fmt.Errorf("gather the server's own metrics: %w", err)
 	}
-	if r.openMetrics {
+	if format.FormatType() == expfmt.TypeOpenMetrics {
 		untypeClashes(own)
 	}
-	encoder := expfmt.NewEncoder(body, format)
+	var body bytes.Buffer
+	encoder := expfmt.NewEncoder(&body, format)
 	for _, family := range own {
 		if err := encoder.Encode(family); err != nil {
-			return fmt.Errorf("encode %s: %w", family.GetName(), err)
+			return nil, fmt.Errorf("encode %s: %w", family.GetName(), err)
 		}
 	}
 	if closer, ok := encoder.(expfmt.Closer); ok {
-		return closer.Close() // # EOF of OpenMetrics
+		err = closer.Close() // # EOF of OpenMetrics
 	}
-	return nil
+	return body.Bytes(), err
 }
 
 // untypeClashes changes counters whose name without _total is taken by another

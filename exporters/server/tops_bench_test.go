@@ -37,10 +37,10 @@ func BenchmarkTops(b *testing.B) {
 				}
 			})
 			for b.Loop() {
-				answer := httptest.NewRecorder()
+				answer := &thrownAway{header: http.Header{}}
 				s.handler(false).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
-				if answer.Code != http.StatusOK {
-					b.Fatal(answer.Code)
+				if answer.code > http.StatusOK {
+					b.Fatal(answer.code)
 				}
 			}
 			close(end)
@@ -49,3 +49,13 @@ func BenchmarkTops(b *testing.B) {
 		})
 	}
 }
+
+// thrownAway is an answer of which only the code is kept; 0 is http.StatusOK.
+type thrownAway struct {
+	header http.Header
+	code   int
+}
+
+func (t *thrownAway) Header() http.Header         { return t.header }
+func (t *thrownAway) WriteHeader(code int)        { t.code = code }
+func (t *thrownAway) Write(b []byte) (int, error) { return len(b), nil }
