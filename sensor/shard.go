@@ -163,7 +163,7 @@ func (s *shard) count(ps []capture.Packet) {
 		if h.Bytes > ordinary {
 			c.merged += s.extra(h, p.Interface, r.Slot)
 		}
-		if r.Undecided || h.SrcPort == portDNS || h.DstPort == portDNS || h.Fragment != packet.Whole || mdns(h) {
+		if (r.Undecided || h.SrcPort == portDNS || h.DstPort == portDNS || h.Fragment != packet.Whole || mdns(h)) && !bare(h) {
 			s.observe(h, p, r)
 		}
 	}
@@ -176,6 +176,11 @@ const (
 
 func mdns(h *packet.Header) bool {
 	return h.Protocol == protoUDP && (h.SrcPort == portMDNS || h.DstPort == portMDNS)
+}
+
+// bare tells whether a TCP segment has nothing to show.
+func bare(h *packet.Header) bool {
+	return h.TCP && h.PayloadLength == 0 && h.TCPFlags&packet.SYN == 0 && h.Fragment == packet.Whole
 }
 
 const (

@@ -12,7 +12,7 @@ func Ceiling(maxFlows int) int64 {
 	return chunks*int64(unsafe.Sizeof(chunk[key4]{})+unsafe.Sizeof(chunk[key6]{})+4*8) +
 		2*segments*(segmentBytes+4*8) +
 		maxFragments*int64(unsafe.Sizeof(fragmentKey{})+unsafe.Sizeof(firstFragment{})+1)*16/7 +
-		maxHoleyFlows*int64(unsafe.Sizeof(holes{})+(4+8+1)*16/7)
+		holePlaces*int64(unsafe.Sizeof(place{})+unsafe.Sizeof(holes{})+2)
 }
 
 // RecordsCeiling bounds the memory of the records of one harvest.

@@ -62,7 +62,7 @@ func (t *Table) flushed() {
 	t.v4.index.reset()
 	t.v6.index.reset()
 	clear(t.active)
-	clear(t.holes)
+	t.holes.clear()
 	t.stats.HeldPackets, t.stats.HeldBytes = 0, 0
 }
 

@@ -59,7 +59,7 @@ type Table struct {
 	harvest   harvest
 	active    []phases          // by interface
 	spilled   map[uint32]*spill // by slot; mostly nil
-	holes     map[uint32]*holes // by slot; mostly nil
+	holes     holeTable         // by slot
 	unseen    []uint64          // bytes, by interface
 	stats     Stats
 }
@@ -244,9 +244,7 @@ func leave[K key](t *Table, f *family[K], slot uint32) {
 	if s := f.state(slot); s.marks.phase() != unphased {
 		t.uncount(s.key.iface(), s.side, s.marks.phase())
 	}
-	if len(t.holes) > 0 {
-		delete(t.holes, slot)
-	}
+	t.holes.remove(slot)
 	f.end(&t.seed, slot)
 	t.waiting++
 }

@@ -11,39 +11,18 @@ import (
 // seen: a hole. A late segment or a retransmission fills it, an ACK beyond it says
 // that the receiver has what we have not.
 
-const (
-	maxHoles      = 4    // of one flow
-	maxHoleyFlows = 4096 // with holes at once
-)
-
-// hole is a run of sequence numbers that one direction of a flow has skipped.
-type hole struct {
-	begin, end uint32
-	direction  uint8
-}
-
-// holes are those of a flow; the first n.
-type holes struct {
-	all [maxHoles]hole
-	n   int
-}
-
 // skip notes a hole. Beyond the bounds it is forgotten and counted.
 func (t *Table) skip(slot uint32, m *marks, direction int, begin, end uint32) {
 	if t.options.Scattered {
 		return
 	}
-	hs := t.holes[slot]
+	hs := t.holes.get(slot)
 	switch {
-	case hs != nil && hs.n == maxHoles, hs == nil && len(t.holes) >= maxHoleyFlows:
+	case hs != nil && hs.n == maxHoles, hs == nil && t.holes.flows >= maxHoleyFlows:
 		t.stats.HolesOverflowed++
 		return
 	case hs == nil:
-		if t.holes == nil {
-			t.holes = make(map[uint32]*holes)
-		}
-		hs = new(holes)
-		t.holes[slot] = hs
+		hs = t.holes.add(slot)
 		*m |= markHoles
 	}
 	hs.all[hs.n] = hole{begin, end, uint8(direction)}
@@ -53,9 +32,10 @@ func (t *Table) skip(slot uint32, m *marks, direction int, begin, end uint32) {
 // fill closes what a late segment brings. Where it lies inside of a hole, the part
 // after it is taken for seen as well.
 func (t *Table) fill(slot uint32, m *marks, direction int, begin, end uint32) {
-	t.eachHole(slot, m, direction, func(h *hole) {
-		switch {
-		case int32(end-h.begin) <= 0 || int32(h.end-begin) <= 0: // elsewhere
+	hs := t.holes.get(slot)
+	for i := range hs.n {
+		switch h := &hs.all[i]; {
+		case int(h.direction) != direction || int32(end-h.begin) <= 0 || int32(h.end-begin) <= 0: // elsewhere
 		case int32(begin-h.begin) <= 0 && int32(end-h.end) >= 0:
 			h.end = h.begin
 		case int32(begin-h.begin) <= 0:
@@ -63,7 +43,8 @@ func (t *Table) fill(slot uint32, m *marks, direction int, begin, end uint32) {
 		default:
 			h.end = begin
 		}
-	})
+	}
+	t.close(slot, m, hs)
 }
 
 // acknowledge counts what an ACK covers and nobody saw.
@@ -75,13 +56,16 @@ func acknowledge[K key](t *Table, slot uint32, s *state[K], h *packet.Header, di
 	}
 	missing := uint32(0)
 	if s.marks&markHoles != 0 {
-		t.eachHole(slot, &s.marks, sender, func(g *hole) {
-			if covered := h.Ack - g.begin; int32(covered) > 0 {
+		hs := t.holes.get(slot)
+		for i := range hs.n {
+			g := &hs.all[i]
+			if covered := h.Ack - g.begin; int(g.direction) == sender && int32(covered) > 0 {
 				covered = min(covered, g.end-g.begin)
 				missing += covered
 				g.begin += covered
 			}
-		})
+		}
+		t.close(slot, &s.marks, hs)
 	}
 	if beyond := h.Ack - next; beyond > 0 && beyond < maxWindow && !(next == math.MaxUint32 && h.Ack == 0) {
 		missing += beyond
@@ -96,26 +80,17 @@ func acknowledge[K key](t *Table, slot uint32, s *state[K], h *packet.Header, di
 	}
 }
 
-// eachHole calls f for the holes of one direction of a flow, and drops those that
-// it closes.
-func (t *Table) eachHole(slot uint32, m *marks, direction int, f func(*hole)) {
-	hs := t.holes[slot]
-	if hs == nil {
-		return
-	}
-	kept := 0
+// close drops the holes of a flow in which nothing is missing any more.
+func (t *Table) close(slot uint32, m *marks, hs *holes) {
+	kept := uint8(0)
 	for i := range hs.n {
-		h := hs.all[i]
-		if int(h.direction) == direction {
-			f(&h)
-		}
-		if h.begin != h.end {
+		if h := hs.all[i]; h.begin != h.end {
 			hs.all[kept] = h
 			kept++
 		}
 	}
 	if hs.n = kept; kept == 0 {
-		delete(t.holes, slot)
+		t.holes.remove(slot)
 		*m &^= markHoles
 	}
 }

@@ -49,7 +49,7 @@ func TestUnseen(t *testing.T) {
 				}
 			}
 			table.Harvest(nil, 0, true)
-			if len(table.holes) != 0 {
+			if table.holes.flows != 0 {
 				t.Error("holes are left when every flow has ended")
 			}
 		})
@@ -71,12 +71,12 @@ func TestUnseenBounds(t *testing.T) {
 	for port := range uint16(maxHoleyFlows + 10) {
 		gap(table, 10_000+port)
 	}
-	if n, over := len(table.holes), table.Stats().HolesOverflowed; n != maxHoleyFlows || over != 10 {
+	if n, over := table.holes.flows, table.Stats().HolesOverflowed; n != maxHoleyFlows || over != 10 {
 		t.Errorf("%d flows with holes, %d beyond", n, over)
 	}
 	scattered := New(Options{KeepIdle: true, Scattered: true})
 	gap(scattered, 1)
-	if len(scattered.holes) != 0 {
+	if scattered.holes.flows != 0 {
 		t.Error("holes where packets may be elsewhere")
 	}
 }

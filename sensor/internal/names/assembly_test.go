@@ -78,11 +78,30 @@ func TestArenaIsBounded(t *testing.T) {
 }
 
 func TestFIFO(t *testing.T) {
-	f := newFIFO[int, int](5)
-	var order []int // oldest first
+	f, slots := newFIFO[uint32, uint32](5), newBySlot[uint32](5)
+	t.Run("map", func(t *testing.T) { checkFIFO(t, f, &f.ring, 1) })
+	t.Run("slots", func(t *testing.T) { checkFIFO(t, slots, &slots.ring, slotsPerChunk-1) })
+	for i, c := range slots.chunks {
+		if c != nil && c.used == 0 {
+			t.Errorf("chunk %d is kept without an entry", i)
+		}
+	}
+}
+
+// checkFIFO compares with a list. Keys are multiples of step.
+func checkFIFO(t *testing.T, f interface {
+	get(uint32) *uint32
+	add(uint32) *uint32
+	touch(uint32)
+	remove(uint32)
+	oldest() (uint32, *uint32)
+	full() bool
+	len() int
+}, ring *ring[uint32, uint32], step uint32) {
+	var order []uint32 // oldest first
 	r := rand.New(rand.NewPCG(11, 12))
 	for i := range 3000 {
-		k := r.IntN(12)
+		k := step * r.Uint32N(12)
 		at := -1
 		for j, o := range order {
 			if o == k {
@@ -111,8 +130,8 @@ func TestFIFO(t *testing.T) {
 			*f.add(k) = k
 			order = append(order, k)
 		}
-		if f.len() != len(order) || len(f.nodes) > 6 {
-			t.Fatalf("step %d: %d entries in %d nodes, want %d", i, f.len(), len(f.nodes), len(order))
+		if f.len() != len(order) || len(ring.nodes) > 6 {
+			t.Fatalf("step %d: %d entries in %d nodes, want %d", i, f.len(), len(ring.nodes), len(order))
 		}
 	}
 }

@@ -17,8 +17,12 @@ type headSide struct {
 	done     bool // can show no name any more
 }
 
-// maxSegments is how many segments of a direction are looked at.
-const maxSegments = 256
+// maxSegments is how many segments of a direction are looked at. One that is out of
+// reach weighs more: a client sends no dozens of them before its first comes again.
+const (
+	maxSegments = 256
+	farAway     = 8 // segments that one out of reach weighs
+)
 
 // head looks for a TLS or HTTP name at the start of either direction of a TCP
 // flow: named and dead both decide the flow. done says that this direction can
@@ -55,18 +59,18 @@ func (o *Observer) headSegment(p *Packet, s *headSide) verdict {
 	if !s.started {
 		s.base, s.started = seq, true
 	}
-	v, off := more, int(int32(seq-s.base))
-	if off <= headLimit {
-		if off+int(p.PayloadLength) <= 0 {
-			return more // a keep-alive, or seen before
-		}
+	v, off, weight := more, int(int32(seq-s.base)), uint16(1)
+	switch {
+	case off > headLimit:
+		weight = farAway
+	case off+int(p.PayloadLength) > 0: // else a keep-alive, or seen before
 		v = o.collect(p, s, off, p.Payload)
 		if v == more && uint32(len(p.Payload)) < p.PayloadLength {
 			o.hint(p.Slot, p.Generation, ParserLimit)
 		}
 	}
-	// Those out of reach count as well: the first may have been lost for good.
-	if s.segments++; s.segments > maxSegments && v == more {
+	// Those that bring nothing count as well: the first may have been lost for good.
+	if s.segments += weight; s.segments > maxSegments && v == more {
 		o.hint(p.Slot, p.Generation, ParserLimit)
 		v = dead
 	}

@@ -222,7 +222,7 @@ func TestHeadSegmentsAreBounded(t *testing.T) {
 		}
 		done++
 	}
-	if done != maxSegments-1 {
+	if done != maxSegments/farAway {
 		t.Errorf("decided after %d segments out of reach", done)
 	}
 }
@@ -260,7 +260,13 @@ func FuzzObserver(f *testing.F) {
 			packets = append(packets, flow.packet(0, off, b[off:off+r.IntN(len(b)-off)]))
 		}
 		r.Shuffle(len(packets), func(i, j int) { packets[i], packets[j] = packets[j], packets[i] })
-		if len(packets) > maxSegments {
+		weight := 0
+		for _, p := range packets {
+			if weight++; p.Seq-flow.packet(0, 0, nil).Seq > headLimit {
+				weight += farAway - 1
+			}
+		}
+		if weight > maxSegments {
 			return
 		}
 		decided := false

@@ -12,9 +12,9 @@ type Observer struct {
 	limits Limits
 	out    Harvest
 
-	heads     *fifo[uint32, head] // by slot
-	headArena arena               // of heads
-	scratch   [headLimit]byte     // for handshakes cut into records
+	heads     *bySlot[head]
+	headArena arena           // of heads
+	scratch   [headLimit]byte // for handshakes cut into records
 
 	quics     *fifo[uint32, quicFlow] // by slot
 	quicArena arena                   // of quics
@@ -37,7 +37,7 @@ type Observer struct {
 func NewObserver(limits Limits) *Observer {
 	return &Observer{
 		limits:    limits,
-		heads:     newFIFO[uint32, head](limits.HeadFlows),
+		heads:     newBySlot[head](limits.HeadFlows),
 		headArena: arena{limit: limits.HeadBytes},
 		quics:     newFIFO[uint32, quicFlow](max(limits.HeadFlows/8, 1)),
 		quicArena: arena{limit: limits.HeadBytes},
