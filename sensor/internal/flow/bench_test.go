@@ -47,39 +47,53 @@ func warm(t *Table, flows int, version uint8) {
 	}
 }
 
-// BenchmarkAdd counts packets of known flows in a random order, in batches.
+// BenchmarkAdd counts packets of known flows in a random order, in batches: segments
+// that follow each other, and in gaps those that each skip a few bytes.
 func BenchmarkAdd(b *testing.B) {
-	const batch = 32
 	for _, version := range []uint8{4, 6} {
 		for _, flows := range []int{10_000, 1_000_000, 4_000_000} {
-			b.Run(fmt.Sprintf("v%d/%d", version, flows), func(b *testing.B) {
-				if flows > 1_000_000 && testing.Short() {
-					b.Skip("takes half a GiB; run without -short")
-				}
-				table := New(Options{})
-				warm(table, flows, version)
-				var hs [batch]packet.Header
-				random := uint64(1)
-				b.ReportAllocs()
-				b.ResetTimer()
-				for n := 0; n < b.N; n += batch {
-					for i := range hs {
-						random = random*6364136223846793005 + 1442695040888963407
-						setPacket(&hs[i], int(random>>32*uint64(flows)>>32), version, i%3 == 0)
-						hs[i].Seq, hs[i].PayloadLength = uint32(n+i)*64+2, 1
-						table.Touch(&hs[i], 0)
-					}
-					for i := range hs {
-						table.Find(&hs[i])
-					}
-					for i := range hs {
-						table.Add(&hs[i], 0, int64(n), uint64(n))
-					}
-				}
-				b.ReportMetric(float64(table.Stats().Bytes)/float64(flows), "B/flow")
-			})
+			b.Run(fmt.Sprintf("v%d/%d", version, flows), func(b *testing.B) { benchmarkAdd(b, version, flows, 0) })
+		}
+		b.Run(fmt.Sprintf("v%d/gaps", version), func(b *testing.B) { benchmarkAdd(b, version, 10_000, 64) })
+	}
+}
+
+func benchmarkAdd(b *testing.B, version uint8, flows int, gap uint32) {
+	const batch = 32
+	if flows > 1_000_000 && testing.Short() {
+		b.Skip("takes half a GiB; run without -short")
+	}
+	table := New(Options{})
+	warm(table, flows, version)
+	next := make([][2]uint32, flows)
+	for i := range next {
+		next[i] = [2]uint32{1, 1}
+	}
+	var hs [batch]packet.Header
+	random := uint64(1)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := 0; n < b.N; n += batch {
+		for i := range hs {
+			random = random*6364136223846793005 + 1442695040888963407
+			flow, direction := int(random>>32*uint64(flows)>>32), uint32(0)
+			if i%3 == 0 {
+				direction = 1
+			}
+			setPacket(&hs[i], flow, version, direction == 1)
+			seq := &next[flow]
+			hs[i].Seq, hs[i].Ack, hs[i].PayloadLength = seq[direction], seq[1-direction], 1
+			seq[direction] += 1 + gap
+			table.Touch(&hs[i], 0)
+		}
+		for i := range hs {
+			table.Find(&hs[i])
+		}
+		for i := range hs {
+			table.Add(&hs[i], 0, int64(n), uint64(n))
 		}
 	}
+	b.ReportMetric(float64(table.Stats().Bytes)/float64(flows), "B/flow")
 }
 
 // BenchmarkGC collects garbage while a table of 4 million flows is alive.
