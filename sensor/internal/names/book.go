@@ -86,17 +86,17 @@ func (b *Book) Learn(f *Fact, text []byte) {
 // that to the initiator or to everyone if there is one, else that to anybody.
 func (b *Book) Lookup(initiator, responder [16]byte) (ID, Source) {
 	e, ok := b.addresses.get(responder)
-	a, direct := b.answers.get(answerKey{responder, initiator})
+	if !ok {
+		return 0, None
+	}
+	a, _ := b.answers.get(answerKey{responder, initiator})
 	if e.everyone.turn > a.turn {
 		a = e.everyone
 	}
-	switch {
-	case direct || a.turn > 0:
+	if a.turn > 0 {
 		return a.id, DNSClient
-	case ok:
-		return e.anybody.id, DNSAny
 	}
-	return 0, None
+	return e.anybody.id, DNSAny
 }
 
 // Len returns how many addresses have a name.

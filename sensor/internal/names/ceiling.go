@@ -21,11 +21,13 @@ func (l Limits) HarvestCeiling() int64 {
 // Ceiling bounds the memory of an Observer of flows with so many slots, its harvest
 // aside.
 func (l Limits) Ceiling(slots int64) int64 {
-	fifo := func(n int, key, value uintptr) int64 {
-		return Grown(int64(n)*int64(key+value+8)) + MapBytes(n, key+4)
+	ring := func(n int, key, value uintptr) int64 {
+		chunks := int64(n)/nodesPerChunk + 2
+		return chunks*nodesPerChunk*int64(key+value+8) + Grown(8*chunks)
 	}
+	fifo := func(n int, key, value uintptr) int64 { return ring(n, key, value) + MapBytes(n, key+4) }
 	chunks := slots/slotsPerChunk + 2
-	return Grown(int64(l.HeadFlows)*int64(4+unsafe.Sizeof(head{})+8)) + chunks*int64(unsafe.Sizeof(slotChunk{})) + Grown(8*chunks) +
+	return ring(l.HeadFlows, 4, unsafe.Sizeof(head{})) + chunks*int64(unsafe.Sizeof(slotChunk{})) + Grown(8*chunks) +
 		fifo(max(l.HeadFlows/8, 1), 4, unsafe.Sizeof(quicFlow{})) +
 		2*int64(l.HeadBytes) +
 		fifo(l.DNSStreams, 4, unsafe.Sizeof(dnsStream{})) + fifo(l.DNSFragments, unsafe.Sizeof(fragmentKey{}), unsafe.Sizeof(datagram{})) +

@@ -200,16 +200,17 @@ func (d *dnsParser) name(at int) (n dnsName, next int, ok bool) {
 // label adds a label and a dot to text. A dot inside the label is marked, so that
 // it makes the name invalid and not one of more labels.
 func (d *dnsParser) label(b []byte) {
+	text := d.text
 	for _, c := range b {
 		if c >= 'A' && c <= 'Z' {
 			c += 'a' - 'A'
 		}
 		if c == '.' {
-			d.text = append(d.text, '\\')
+			text = append(text, '\\')
 		}
-		d.text = append(d.text, c)
+		text = append(text, c)
 	}
-	d.text = append(d.text, '.')
+	d.text = append(text, '.')
 }
 
 func (d *dnsParser) bytes(n dnsName) []byte { return d.text[n.start:n.end] }

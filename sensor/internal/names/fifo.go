@@ -1,12 +1,15 @@
 package names
 
-// ring is a pool of entries that knows which is its oldest. They live in one slice
+// ring is a pool of entries that knows which is its oldest. They stay where they are
 // and are used again, so a steady coming and going allocates nothing.
 type ring[K comparable, V any] struct {
-	nodes []node[K, V] // node 0 closes the ring: next is the oldest, prev the youngest
-	free  uint32       // first free node, linked by next; 0 is none
-	n     int
+	chunks []*[nodesPerChunk]node[K, V]
+	used   uint32 // nodes so far; node 0 closes the ring: next is the oldest, prev the youngest
+	free   uint32 // first free node, linked by next; 0 is none
+	n      int
 }
+
+const nodesPerChunk = 64
 
 type node[K comparable, V any] struct {
 	key        K
@@ -14,13 +17,27 @@ type node[K comparable, V any] struct {
 	value      V
 }
 
-func newRing[K comparable, V any]() ring[K, V] { return ring[K, V]{nodes: make([]node[K, V], 1)} }
+func newRing[K comparable, V any]() (r ring[K, V]) {
+	r.fresh()
+	return r
+}
+
+func (r *ring[K, V]) at(i uint32) *node[K, V] { return &r.chunks[i/nodesPerChunk][i%nodesPerChunk] }
+
+// fresh adds a node.
+func (r *ring[K, V]) fresh() uint32 {
+	if r.used%nodesPerChunk == 0 {
+		r.chunks = append(r.chunks, new([nodesPerChunk]node[K, V]))
+	}
+	r.used++
+	return r.used - 1
+}
 
 func (r *ring[K, V]) len() int { return r.n }
 
 // oldest returns the oldest entry. There must be one.
 func (r *ring[K, V]) oldest() (K, *V) {
-	n := &r.nodes[r.nodes[0].next]
+	n := r.at(r.at(0).next)
 	return n.key, &n.value
 }
 
@@ -29,12 +46,11 @@ func (r *ring[K, V]) oldest() (K, *V) {
 func (r *ring[K, V]) enter(k K) uint32 {
 	i := r.free
 	if i != 0 {
-		r.free = r.nodes[i].next
+		r.free = r.at(i).next
 	} else {
-		i = uint32(len(r.nodes))
-		r.nodes = append(r.nodes, node[K, V]{})
+		i = r.fresh()
 	}
-	r.nodes[i].key = k
+	r.at(i).key = k
 	r.link(i)
 	r.n++
 	return i
@@ -42,30 +58,31 @@ func (r *ring[K, V]) enter(k K) uint32 {
 
 func (r *ring[K, V]) leave(i uint32) {
 	r.unlink(i)
-	r.nodes[i].next = r.free
+	r.at(i).next = r.free
 	r.free = i
 	r.n--
 }
 
 // renew makes the entry of a node the youngest.
 func (r *ring[K, V]) renew(i uint32) {
-	if r.nodes[0].prev != i {
+	if r.at(0).prev != i {
 		r.unlink(i)
 		r.link(i)
 	}
 }
 
 func (r *ring[K, V]) link(i uint32) {
-	last := r.nodes[0].prev
-	r.nodes[i].prev, r.nodes[i].next = last, 0
-	r.nodes[last].next = i
-	r.nodes[0].prev = i
+	first, n := r.at(0), r.at(i)
+	last := first.prev
+	n.prev, n.next = last, 0
+	r.at(last).next = i
+	first.prev = i
 }
 
 func (r *ring[K, V]) unlink(i uint32) {
-	n := &r.nodes[i]
-	r.nodes[n.prev].next = n.next
-	r.nodes[n.next].prev = n.prev
+	n := r.at(i)
+	r.at(n.prev).next = n.next
+	r.at(n.next).prev = n.prev
 }
 
 // fifo is a map that knows which entry is its oldest.
@@ -81,13 +98,13 @@ func newFIFO[K comparable, V any](max int) *fifo[K, V] {
 
 func (f *fifo[K, V]) full() bool { return f.n >= f.max }
 
-// get returns the value of k, or nil. The pointer is valid until the next add.
+// get returns the value of k, or nil. The pointer is valid until k is removed.
 func (f *fifo[K, V]) get(k K) *V {
 	if f.n == 0 {
 		return nil
 	}
 	if i, ok := f.index[k]; ok {
-		return &f.nodes[i].value
+		return &f.at(i).value
 	}
 	return nil
 }
@@ -97,7 +114,7 @@ func (f *fifo[K, V]) get(k K) *V {
 func (f *fifo[K, V]) add(k K) *V {
 	i := f.enter(k)
 	f.index[k] = i
-	return &f.nodes[i].value
+	return &f.at(i).value
 }
 
 // touch makes k the youngest entry.
@@ -145,7 +162,7 @@ func (f *bySlot[V]) node(slot uint32) uint32 {
 
 func (f *bySlot[V]) get(slot uint32) *V {
 	if i := f.node(slot); i != 0 {
-		return &f.nodes[i].value
+		return &f.at(i).value
 	}
 	return nil
 }
@@ -165,7 +182,7 @@ func (f *bySlot[V]) add(slot uint32) *V {
 	i := f.enter(slot)
 	c.nodes[slot%slotsPerChunk] = i
 	c.used++
-	return &f.nodes[i].value
+	return &f.at(i).value
 }
 
 func (f *bySlot[V]) touch(slot uint32) {
