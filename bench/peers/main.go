@@ -1,7 +1,7 @@
 // Command peers runs netmon-sensor and other programs over the same captures and
 // prints what CPU time each of them takes per packet.
 //
-//	go run ./bench/peers [-rounds 3] [-scenes imix,million,dns,tls] [-sensor bin/netmon-sensor]
+//	go run ./bench/peers [-rounds 3] [-scenes imix,gaps,million,dns,tls] [-sensor bin/netmon-sensor]
 //
 // All programs run once in each round, so that a slow moment of the machine hits
 // all alike. Programs that are not installed are named and left out.
@@ -60,7 +60,7 @@ func peers(sensors []string) []peer {
 func main() {
 	dir := flag.String("dir", ".cache/bench", "folder of the captures")
 	rounds := flag.Int("rounds", 3, "how often each program runs")
-	scenes := flag.String("scenes", "imix,million,dns,tls", "which captures, see bench/traffic")
+	scenes := flag.String("scenes", "imix,gaps,million,dns,tls", "which captures, see bench/traffic")
 	only := flag.String("only", "", "names of peers, with commas; empty = all")
 	sensors := flag.String("sensor", "bin/netmon-sensor", "netmon's program; two with a comma between compare versions")
 	limit := flag.Duration("limit", 2*time.Minute, "the longest that one run may take")

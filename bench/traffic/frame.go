@@ -24,6 +24,7 @@ type writer struct {
 	frame   []byte
 	message []byte
 	filler  [1500]byte
+	packets uint32 // of scenes with gaps
 }
 
 // An end of a packet.
@@ -57,7 +58,12 @@ func (w *writer) packet(s *Scene, k int, f *flow) []byte {
 		client, server = server, client
 		seq = &f.seq[1]
 	}
-	frame := w.build(f.v6, f.udp, flags, *seq, client, server, payload)
+	number, ack := *seq, uint32(1)
+	if s.Gaps {
+		w.packets++
+		number, ack = w.packets, w.packets^0x5555
+	}
+	frame := w.build(f.v6, f.udp, flags, number, ack, client, server, payload)
 	*seq += uint32(len(payload))
 	if flags&flagSYN != 0 {
 		*seq++
@@ -114,7 +120,7 @@ func serverAddress(domain int32, n int) uint32 {
 }
 
 // build makes a frame. Checksums are left at 0: nobody here verifies them.
-func (w *writer) build(v6, udp bool, flags byte, seq uint32, src, dst end, payload []byte) []byte {
+func (w *writer) build(v6, udp bool, flags byte, seq, ack uint32, src, dst end, payload []byte) []byte {
 	b := append(w.frame[:0], 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1)
 	protocol, transport := byte(protoTCP), 20
 	if udp {
@@ -140,7 +146,8 @@ func (w *writer) build(v6, udp bool, flags byte, seq uint32, src, dst end, paylo
 		b = append(b, 0, 0)
 	} else {
 		b = binary.BigEndian.AppendUint32(b, seq)
-		b = append(b, 0, 0, 0, 1, 0x50, flags, 0xfa, 0, 0, 0, 0, 0)
+		b = binary.BigEndian.AppendUint32(b, ack)
+		b = append(b, 0x50, flags, 0xfa, 0, 0, 0, 0, 0)
 	}
 	b = append(b, payload...)
 	for len(b) < smallest {

@@ -26,7 +26,7 @@ func spread(x uint64) uint64 {
 // query is the DNS question that comes before flow k.
 func (w *writer) query(k int, f *flow) []byte {
 	w.question(k, f, 0x0100, 0)
-	return w.build(f.v6, true, 0, 0, dnsClient(k), resolver, w.message)
+	return w.build(f.v6, true, 0, 0, 0, dnsClient(k), resolver, w.message)
 }
 
 // response answers it: up to two CNAMEs, then one to four addresses.
@@ -50,7 +50,7 @@ func (w *writer) response(k int, f *flow) []byte {
 		}
 	}
 	w.message = b
-	return w.build(f.v6, true, 0, 0, resolver, dnsClient(k), b)
+	return w.build(f.v6, true, 0, 0, 0, resolver, dnsClient(k), b)
 }
 
 func dnsClient(k int) end {

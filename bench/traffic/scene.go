@@ -20,6 +20,7 @@ type Scene struct {
 	TLS     float64 // share of TCP flows that start with a ClientHello
 	UDP     float64 // share of flows that are UDP
 	IPv6    float64 // share of flows
+	Gaps    bool    // TCP numbers segments by their place in the capture, as simple generators do: each skips or repeats some
 }
 
 // Sizes is how long the packets are.
@@ -35,6 +36,7 @@ const (
 func Scenes() []Scene {
 	return []Scene{
 		{Name: "imix", Flows: 10_000, Packets: 2_000_000, Domains: 2000, DNS: 0.3, TLS: 0.7, UDP: 0.15, IPv6: 0.2},
+		{Name: "gaps", Flows: 10_000, Packets: 2_000_000, Domains: 2000, DNS: 0.3, TLS: 0.7, UDP: 0.15, IPv6: 0.2, Gaps: true},
 		{Name: "million", Flows: 1_000_000, Packets: 4_000_000, Domains: 1000, Sizes: Small, Even: true, UDP: 0.2},
 		{Name: "dns", Flows: 1_000_000, Packets: 3_000_000, Domains: 100_000, Even: true, DNS: 1, IPv6: 0.3},
 		{Name: "tls", Flows: 250_000, Packets: 1_000_000, Domains: 100_000, Even: true, TLS: 1, IPv6: 0.2},

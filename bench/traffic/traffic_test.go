@@ -14,6 +14,7 @@ import (
 func TestSameBytes(t *testing.T) {
 	want := map[string]string{
 		"imix":    "c11d2350a4c87f2a",
+		"gaps":    "d89e1d2ebf3cbb54",
 		"million": "28852f5f6381eb61",
 		"dns":     "9208b40d63f002c5",
 		"tls":     "40c9b402eb5fe109",
