@@ -66,7 +66,7 @@ func explain(w io.Writer, q *query, j *join, file *capture.File) error {
 
 // inOrder returns the flows that are wanted by their first frames.
 func inOrder(p *report, wanted func(*reportFlow) bool) (fs []*reportFlow) {
-	for f := range p.all() {
+	for f := range p.flows.each() {
 		if wanted(f) {
 			fs = append(fs, f)
 		}

@@ -27,7 +27,7 @@ type join struct {
 	free    []chan *harvest
 
 	book     *names.Book
-	flows    [][]flowName // per shard, by slot
+	flows    []pieces[flowName] // per shard, by slot
 	accesses accesses
 	clients  clients
 	filter   nameFilter
@@ -267,10 +267,10 @@ func (j *join) forget(end int64, hs []*harvest) {
 	}
 	if j.book.WantSweep() {
 		j.book.Sweep(func(mark func(names.ID)) {
-			for _, shard := range j.flows {
-				for i := range shard {
-					if id := shard[i].name; id != 0 {
-						mark(id)
+			for i := range j.flows {
+				for f := range j.flows[i].each() {
+					if f.name != 0 {
+						mark(f.name)
 					}
 				}
 			}

@@ -107,14 +107,7 @@ func (j *join) set(n *flowName, name names.ID, source names.Source) {
 	n.resolver = name != 0 && j.tells() && names.EncryptedDNS(j.book.Name(name))
 }
 
-func (j *join) slot(shard int, slot uint32) *flowName {
-	s := &j.flows[shard]
-	if int(slot) >= len(*s) {
-		*s = slices.Grow(*s, int(slot)+1-len(*s))
-		*s = (*s)[:cap(*s)]
-	}
-	return &(*s)[slot]
-}
+func (j *join) slot(shard int, slot uint32) *flowName { return j.flows[shard].at(int(slot)) }
 
 // hidden counts the flows whose ClientHello says that it carries another, by
 // what became of the name that it shows.

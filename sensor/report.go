@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"math/big"
 	"net/netip"
 	"slices"
@@ -22,10 +21,9 @@ import (
 
 // report adds up a whole capture: what replay prints. It belongs to the join.
 type report struct {
-	flows [][]reportFlow // in chunks: there may be millions, and growing a slice copies them
-	kept  uint32         // of flows there
-	live  [][]liveFlow   // per shard, by slot: where the slot's flow stands in flows
-	keep  bool           // whole flows, too, not only their sums
+	flows pieces[reportFlow]
+	live  []pieces[liveFlow] // per shard, by slot: where the slot's flow stands in flows
+	keep  bool               // whole flows, too, not only their sums
 	sums  reportSums
 
 	frames                   [packet.NumReasons]uint64
@@ -38,9 +36,6 @@ type liveFlow struct {
 	generation uint32
 	index      uint32 // into flows, plus 1
 }
-
-// reportChunk is how many flows share an allocation.
-const reportChunk = 4096
 
 // reportFlow is a flow.Record without what only the table needs.
 type reportFlow struct {
@@ -63,7 +58,7 @@ func (t *traffic) add(o traffic) {
 
 // newReport returns a report that keeps flows, or only their sums where it can.
 func newReport(shards int, keep bool) *report {
-	return &report{live: make([][]liveFlow, shards), keep: keep}
+	return &report{live: make([]pieces[liveFlow], shards), keep: keep}
 }
 
 // add sums a record into its flow and takes over the flow's name, which may
@@ -73,30 +68,18 @@ func (p *report) add(shard int, r *flow.Record, n *flowName) {
 		f := newReportFlow(r)
 		f.take(r, n)
 		if p.keep {
-			p.append(f)
+			*p.flows.at(p.flows.n) = f
 		} else {
 			p.sums.add(&f)
 		}
 		return
 	}
-	for int(r.Slot) >= len(p.live[shard]) {
-		p.live[shard] = append(p.live[shard], liveFlow{})
-	}
-	l := &p.live[shard][r.Slot]
+	l := p.live[shard].at(int(r.Slot))
 	if l.index == 0 || l.generation != r.Generation {
-		p.append(newReportFlow(r))
-		*l = liveFlow{r.Generation, p.kept}
+		*l = liveFlow{r.Generation, uint32(p.flows.n) + 1}
+		*p.flows.at(p.flows.n) = newReportFlow(r)
 	}
-	p.flows[(l.index-1)/reportChunk][(l.index-1)%reportChunk].take(r, n)
-}
-
-func (p *report) append(f reportFlow) {
-	if p.kept%reportChunk == 0 {
-		p.flows = append(p.flows, make([]reportFlow, 0, reportChunk))
-	}
-	last := &p.flows[len(p.flows)-1]
-	*last = append(*last, f)
-	p.kept++
+	p.flows.at(int(l.index-1)).take(r, n)
 }
 
 func newReportFlow(r *flow.Record) reportFlow {
@@ -217,7 +200,7 @@ func (p *report) write(w io.Writer, name func(names.ID) string, file *capture.Fi
 	lines(b, "domains", out.Domains, (*domainJSON).append)
 	lines(b, "ips", out.IPs, (*ipJSON).append)
 	if withFlows {
-		sorted := slices.SortedFunc(p.all(), func(a, b *reportFlow) int { return cmp.Compare(a.order, b.order) })
+		sorted := slices.SortedFunc(p.flows.each(), func(a, b *reportFlow) int { return cmp.Compare(a.order, b.order) })
 		lines(b, "flows", sorted, func(f **reportFlow, line []byte) []byte {
 			encoded, failed := json.Marshal((*f).json(name, file))
 			err = errors.Join(err, failed)
@@ -267,18 +250,6 @@ func number(b []byte, key string, n uint64) []byte {
 }
 
 // all yields every flow.
-func (p *report) all() iter.Seq[*reportFlow] {
-	return func(yield func(*reportFlow) bool) {
-		for _, chunk := range p.flows {
-			for i := range chunk {
-				if !yield(&chunk[i]) {
-					return
-				}
-			}
-		}
-	}
-}
-
 func (f *reportFlow) json(name func(names.ID) string, file *capture.File) *flowJSON {
 	j := &flowJSON{
 		Proto:     rows.ProtocolName(uint32(f.protocol)),
@@ -319,7 +290,7 @@ type reportSums struct {
 	flows, connections uint64
 	domains            []domainJSON // by ID, which are dense
 	protocols          [256]protocolJSON
-	ips                []ipSum
+	ips                pieces[ipSum]
 	v4                 map[[4]byte]uint32 // where in ips
 	v6                 map[ipKey]uint32   // likewise, and mapped addresses of IPv6
 }
@@ -368,7 +339,7 @@ func (s *reportSums) ip(a [16]byte, version uint8) *ipSum {
 	}
 	var i uint32
 	var ok bool
-	next := uint32(len(s.ips))
+	next := uint32(s.ips.n)
 	if version == 4 {
 		k := [4]byte(a[12:])
 		if i, ok = s.v4[k]; !ok {
@@ -380,16 +351,17 @@ func (s *reportSums) ip(a [16]byte, version uint8) *ipSum {
 			i, s.v6[k] = next, next
 		}
 	}
+	sum := s.ips.at(int(i))
 	if !ok {
-		s.ips = append(s.ips, ipSum{ipKey: ipKey{a, version}})
+		sum.ipKey = ipKey{a, version}
 	}
-	return &s.ips[i]
+	return sum
 }
 
 // summary is the report without its flows. It is made once.
 func (p *report) summary(name func(names.ID) string) *reportJSON {
 	sums := &p.sums
-	for f := range p.all() {
+	for f := range p.flows.each() {
 		sums.add(f)
 	}
 	out := &reportJSON{
@@ -399,7 +371,7 @@ func (p *report) summary(name func(names.ID) string) *reportJSON {
 			NonIP: p.frames[packet.NotIP], Malformed: p.frames[packet.Malformed],
 			Unsupported: p.frames[packet.Unsupported], Flows: sums.flows, Connections: sums.connections,
 		},
-		Domains: []domainJSON{}, Protocols: []protocolJSON{}, IPs: make([]ipJSON, 0, len(sums.ips)),
+		Domains: []domainJSON{}, Protocols: []protocolJSON{}, IPs: make([]ipJSON, 0, sums.ips.n),
 		DNS: dnsJSON{p.dnsQueries, p.dnsResponses, map[string]uint64{}},
 	}
 	for _, n := range p.frames {
@@ -426,8 +398,7 @@ func (p *report) summary(name func(names.ID) string) *reportJSON {
 			out.Protocols = append(out.Protocols, t)
 		}
 	}
-	for i := range sums.ips {
-		s := &sums.ips[i]
+	for s := range sums.ips.each() {
 		out.IPs = append(out.IPs, ipJSON{
 			IP: address(s.address, s.version), PacketsOut: s.out.packets, PacketsIn: s.in.packets,
 			BytesOut: s.out.bytes, BytesIn: s.in.bytes,

@@ -372,7 +372,7 @@ func newPipeline(shards int, cfg *config.Config) (*pipeline, error) {
 	}
 	j := &join{
 		pending: make([][]*harvest, shards), final: make([]bool, shards),
-		flows: make([][]flowName, shards), tables: make([]flow.Stats, shards),
+		flows: make([]pieces[flowName], shards), tables: make([]flow.Stats, shards),
 		book:     names.NewBook(maxNames(cfg)),
 		views:    view.New(view.Options{MaxRows: cfg.Views.MaxRows, IdleTimeout: cfg.Views.IdleTimeout}),
 		accesses: accesses{last: map[accessKey]int64{}},
