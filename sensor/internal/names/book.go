@@ -16,12 +16,13 @@ type Book struct {
 	covers    generations[ID, uint64]          // Order of the first answer that said so
 	turn      uint64                           // answers learned so far: which is later
 
-	ids   map[string]ID
-	names []string // by ID
-	free  []ID     // the last is used next
-	sweep int      // names in use at which a Sweep is due
-	text  int      // bytes of the names
-	bound int      // of names, and by textPerName of their bytes; 0 is none
+	ids    map[string]ID
+	names  []string // by ID
+	latest ID       // of Intern
+	free   []ID     // the last is used next
+	sweep  int      // names in use at which a Sweep is due
+	text   int      // bytes of the names
+	bound  int      // of names, and by textPerName of their bytes; 0 is none
 
 	// Overflowed counts names that found no room: their flows have none.
 	Overflowed uint64
@@ -118,7 +119,11 @@ func (b *Book) Intern(name []byte) ID {
 	if len(name) == 0 {
 		return 0
 	}
+	if b.names[b.latest] == string(name) {
+		return b.latest // most messages give a name to several addresses
+	}
 	if id, ok := b.ids[string(name)]; ok {
+		b.latest = id
 		return id
 	}
 	if b.bound > 0 && (len(b.ids) >= b.bound || b.text+len(name) > b.bound*textPerName) {
@@ -136,7 +141,7 @@ func (b *Book) Intern(name []byte) ID {
 		id = ID(len(b.names))
 		b.names = append(b.names, s)
 	}
-	b.ids[s] = id
+	b.ids[s], b.latest = id, id
 	return id
 }
 
@@ -174,6 +179,7 @@ func (b *Book) Sweep(live func(mark func(ID))) {
 		}
 	}
 	live(mark)
+	b.latest = 0
 	b.free = b.free[:0]
 	for id := len(b.names) - 1; id > 0; id-- { // the lowest is used first
 		if used[id] {
