@@ -316,7 +316,7 @@ func TestManyConnections(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// TestSlowScraper: scrapers that do not read hold a body each, and neither the
+// TestSlowScraper: scrapers that do not read hold a picture each, and neither the
 // windows nor other requests wait for them.
 func TestSlowScraper(t *testing.T) {
 	e, bound := begin(t, "", func(c *Config) { c.Quota = Quota{} })

@@ -34,7 +34,8 @@ type store interface {
 	sweep(ctx context.Context) (forgotten []string, err error)
 
 	// read calls f with one consistent state that does not change until f
-	// returns. Writers wait meanwhile, so f must not wait for anybody.
+	// returns, or has it breathe. Writers wait meanwhile, so f must not wait for
+	// anybody.
 	read(f func(*state))
 
 	// ready says why the store cannot be relied on at the moment, or nil.
