@@ -110,7 +110,7 @@ func (p *picture) copy(sensor *sensor, st *state, breathing bool) bool {
 			x.add(some)
 			if p.copied += len(some); breathing && p.copied >= atATime {
 				p.copied = 0
-				st.breathe(func() {})
+				st.breathe(nothing)
 				if sensor.steps != steps {
 					return false
 				}

@@ -45,7 +45,7 @@ func (s *service) dns(w http.ResponseWriter, r *http.Request) {
 	var queries uint64
 	picked := func(series *series) bool { return q.Get("interface") == "" || series.iface == q.Get("interface") }
 	s.store.read(func(st *state) {
-		st.each(byResolver, q.Get("host"), func(_ *sensor, series *series) {
+		st.each(byResolver, q.Get("host"), nothing, func(series *series) {
 			if !picked(series) {
 				return
 			}
@@ -74,7 +74,7 @@ func (s *service) dns(w http.ResponseWriter, r *http.Request) {
 				one.times.add(h[dnsLatency].buckets, h[dnsLatency].seconds, h[dnsLatency].sum)
 			}
 		})
-		st.each(byQuestion, q.Get("host"), func(_ *sensor, series *series) {
+		st.each(byQuestion, q.Get("host"), nothing, func(series *series) {
 			if picked(series) {
 				eachLabel(series.labels, func(name, v string) {
 					if name == "type" {

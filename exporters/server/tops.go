@@ -82,7 +82,7 @@ func (s *service) top(g groupID) http.HandlerFunc {
 	}
 }
 
-// atATime is how many series a reader copies before it lets writers in.
+// atATime is how many series a reader looks at before it lets writers in.
 const atATime = 512
 
 // copied is what is taken from a series.
@@ -95,10 +95,8 @@ type copied struct {
 func (s *service) gather(g groupID, q parameters) (found []ranked, sum rows.Volume) {
 	_, label, field := topList(g)
 	iface, direction, search := q.Get("interface"), q.Get("direction"), strings.ToLower(q.Get("search"))
-	// Writers wait while the store is read: a few series are copied at a time, and added
-	// up meanwhile. Of series that end just then all or nothing is in the sum.
+	// Of series that end while writers are let in all or nothing is in the sum.
 	all := map[string]*rows.Volume{}
-	var list []*series
 	copies := make([]copied, 0, atATime)
 	add := func() {
 		for i := range copies {
@@ -122,20 +120,11 @@ func (s *service) gather(g groupID, q parameters) (found []ranked, sum rows.Volu
 		copies = copies[:0]
 	}
 	s.store.read(func(st *state) {
-		for _, sensor := range st.sensors {
-			if host := q.Get("host"); host != "" && sensor.id != host {
-				continue
+		st.each(g, q.Get("host"), add, func(series *series) {
+			if (iface == "" || series.iface == iface) && (direction == "" || rows.DirectionName(series.direction) == direction) {
+				copies = append(copies, copied{series.labels, volumeOf(&series.counts)})
 			}
-			list = append(list[:0], sensor.groups[g].series...)
-			for some := range slices.Chunk(list, atATime) {
-				for _, series := range some {
-					if series.position >= 0 && (iface == "" || series.iface == iface) && (direction == "" || rows.DirectionName(series.direction) == direction) {
-						copies = append(copies, copied{series.labels, volumeOf(&series.counts)})
-					}
-				}
-				st.breathe(add)
-			}
-		}
+		})
 	})
 	found = make([]ranked, 0, len(all))
 	for name, v := range all {
@@ -146,14 +135,22 @@ func (s *service) gather(g groupID, q parameters) (found []ranked, sum rows.Volu
 	return found, sum
 }
 
-// each calls f for the series of a group, of all sensors or one.
-func (s *state) each(g groupID, host string, f func(*sensor, *series)) {
+// each calls f for the series of a group, of all sensors or one. Writers wait for
+// atATime of them; then they are let in, and meanwhile is called.
+func (s *state) each(g groupID, host string, meanwhile func(), f func(*series)) {
+	var list []*series
 	for _, sensor := range s.sensors {
 		if host != "" && sensor.id != host {
 			continue
 		}
-		for _, series := range sensor.groups[g].series {
-			f(sensor, series)
+		list = append(list[:0], sensor.groups[g].series...)
+		for some := range slices.Chunk(list, atATime) {
+			for _, series := range some {
+				if series.position >= 0 { // else it has ended
+					f(series)
+				}
+			}
+			s.breathe(meanwhile)
 		}
 	}
 }
