@@ -87,8 +87,8 @@ type standing struct {
 	born string
 	// listed: Redis' list of sensors has it. Of who holds mu.
 	listed bool
-	// unproven: Redis has started again since it took the last change, and this
-	// server cannot tell whether it lost some.
+	// unproven: since it took the last change Redis has started again or got the
+	// sensor back, and this server cannot tell whether it lost some.
 	unproven bool
 	// marks are the watermarks shown once, of a state that was lost. The sensor is
 	// not shown until they are reached again. nil: nothing was lost.
@@ -207,13 +207,6 @@ func (p *standing) hidden(s *sensor) bool {
 		}
 	}
 	return false
-}
-
-// prove notes that a sensor said something that fits what is held.
-func (r *shared) prove(p *standing) {
-	r.mu.Lock()
-	p.unproven = false
-	r.mu.Unlock()
 }
 
 func (r *shared) unavailable(cause error) error {

@@ -26,8 +26,7 @@ func (r *shared) take(ctx context.Context, c *change) (ack, error) {
 		switch {
 		case done && asked:
 			if refused == nil {
-				_, refused = r.beat(ctx, p.id, nil)
-				r.prove(p)
+				_, refused = r.beat(ctx, p.id, nil) // it may be late, and proves nothing
 			}
 			return held, refused
 		case done: // others may have gone on

@@ -72,13 +72,15 @@ return {1, redis.call('HINCRBY', KEYS[1], 'bytes', #ARGV[5]), redis.call('STRLEN
 
 		// replace the version ARGV = n, hash by another n, hash, born, which a
 		// checkpoint leads to by itself; then seen and about, for a sensor that is not
-		// there.
+		// there. Where it is another version, it is what a server knew, and Redis took
+		// no change to it yet.
 		replace: redis.NewScript(clock + `
 local m = redis.call('HMGET', KEYS[1], 'n', 'hash')
 if (m[1] or '0') ~= ARGV[1] or (m[2] or '') ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[3], ARGV[6])
 redis.call('DEL', KEYS[2])
-redis.call('HSET', KEYS[1], 'n', ARGV[3], 'hash', ARGV[4], 'base', ARGV[3], 'born', ARGV[5], 'bytes', '0', 'run', run())
+redis.call('HSET', KEYS[1], 'n', ARGV[3], 'hash', ARGV[4], 'base', ARGV[3], 'born', ARGV[5], 'bytes', '0')
+if m[1] ~= ARGV[3] or m[2] ~= ARGV[4] then redis.call('HSET', KEYS[1], 'run', 'none') end
 if not m[1] then redis.call('HSET', KEYS[1], 'seen', ARGV[7], 'about', ARGV[8]) end
 return 1`),
 

@@ -406,6 +406,48 @@ func TestRedisGoesBack(t *testing.T) {
 	}
 }
 
+// TestRedisRestoredFromLess: Redis gets back what a server knew that was behind. One
+// that starts then cannot know what was shown before, until the sensor goes on.
+func TestRedisRestoredFromLess(t *testing.T) {
+	r := startRedis(t)
+	behind := sharedService(t, r.addr())
+	for n := uint64(1); ; {
+		ahead := sharedStore(t, nil, r.addr())
+		for range 2 {
+			if _, err := ahead.apply(t.Context(), windowOf("a", aLog, n)); err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		wantTotal(t, behind, total(n-1))
+		if _, err := ahead.apply(t.Context(), windowOf("a", aLog, n)); err != nil {
+			t.Fatal(err)
+		}
+		ahead.close()
+		r.must("FLUSHALL")
+		if sum(t, behind, "network_domain_bytes_sent_total") == total(n) {
+			if n++; n > 30 {
+				t.Fatal("the other server was never behind")
+			}
+			continue // it looked just then
+		}
+		started := sharedService(t, r.addr())
+		eventually(t, "Redis has the sensor again", func() bool {
+			exposition(started, false)
+			return started.store.(*shared).state.sensor("a") != nil
+		})
+		wantTotal(t, started, 0)
+		push(t, started, "a", aLog, n-1) // late, and held: it says nothing of what came after
+		wantTotal(t, started, 0)
+		if _, err := started.take(t.Context(), snapshotRequest(snapshotOf("a", aLog, n+1))); err != nil {
+			t.Fatal(err)
+		}
+		wantTotal(t, started, total(n+1))
+		wantTotal(t, behind, total(n+1))
+		return
+	}
+}
+
 // TestRedisAway: pushes are to be tried again, scrapes show what is known, and it
 // heals by itself.
 func TestRedisAway(t *testing.T) {
