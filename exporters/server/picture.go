@@ -1,7 +1,6 @@
 package server
 
 import (
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -71,7 +70,6 @@ func (p *picture) take(s *service) {
 			p.sum.add(sensor)
 		}
 	})
-	maps.DeleteFunc(p.items, func(_ string, x *exhibit) bool { return len(x.labels) == 0 })
 }
 
 func (p *picture) each(f func(*exhibit)) {
@@ -137,7 +135,7 @@ func (p *picture) copy(sensor *sensor, st *state, breathing bool) bool {
 }
 
 // shows tells whether there is a family of the group.
-func (l *layout) shows() bool { return l.gauge || l.histograms || len(l.columns) > 0 }
+func (l *layout) shows() bool { return l.width() > 0 || l.histograms }
 
 func (x *exhibit) add(some []*series) {
 	for _, s := range some {
@@ -180,8 +178,10 @@ func (l *layout) width() int {
 	return len(l.columns)
 }
 
-// forget makes the picture ready to be taken again.
+// forget makes the picture ready to be taken again. The room for groups is kept;
+// items are few, and which there are says how they are shown.
 func (p *picture) forget() {
+	clear(p.items)
 	p.each(func(x *exhibit) {
 		x.kept = 0
 		x.cut(0)
