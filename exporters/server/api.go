@@ -32,6 +32,14 @@ func query(r *http.Request, known ...string) (parameters, error) {
 	return parameters{values}, nil
 }
 
+// listQuery is query where limit, one of known, says how many things are wanted.
+func listQuery(r *http.Request, otherwise, most int, known ...string) (q parameters, limit int, err error) {
+	if q, err = query(r, known...); err == nil {
+		limit, err = q.number("limit", otherwise, 1, most)
+	}
+	return q, limit, err
+}
+
 func (p parameters) number(name string, otherwise, least, most int) (int, error) {
 	if !p.Has(name) {
 		return otherwise, nil

@@ -31,12 +31,7 @@ type latency struct {
 
 // dns is GET /api/v1/dns.
 func (s *service) dns(w http.ResponseWriter, r *http.Request) {
-	q, err := query(r, "host", "interface", "limit")
-	if err != nil {
-		s.fail(w, err)
-		return
-	}
-	limit, err := q.number("limit", 50, 1, 10_000)
+	q, limit, err := listQuery(r, 50, 10_000, "host", "interface", "limit")
 	if err != nil {
 		s.fail(w, err)
 		return

@@ -52,12 +52,7 @@ func (s *service) top(g groupID) http.HandlerFunc {
 		known = append(known, "direction")
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
-		q, err := query(r, known...)
-		if err != nil {
-			s.fail(w, err)
-			return
-		}
-		limit, err := q.number("limit", 50, 1, 10_000)
+		q, limit, err := listQuery(r, 50, 10_000, known...)
 		if err != nil {
 			s.fail(w, err)
 			return

@@ -126,12 +126,7 @@ func (r *recent) series(now time.Time, n int64, host string) (total flow, each [
 
 // traffic is GET /api/v1/traffic.
 func (s *service) traffic(w http.ResponseWriter, r *http.Request) {
-	q, err := query(r, "host", "limit")
-	if err != nil {
-		s.fail(w, err)
-		return
-	}
-	limit, err := q.number("limit", 20, 1, 1000)
+	q, limit, err := listQuery(r, 20, 1000, "host", "limit")
 	if err != nil {
 		s.fail(w, err)
 		return
