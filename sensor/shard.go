@@ -180,7 +180,7 @@ func mdns(h *packet.Header) bool {
 
 // bare tells whether a TCP segment has nothing to show.
 func bare(h *packet.Header) bool {
-	return h.TCP && h.PayloadLength == 0 && h.TCPFlags&packet.SYN == 0 && h.Fragment == packet.Whole
+	return h.TCP && h.PayloadLength == 0 && h.TCPFlags&packet.SYN == 0
 }
 
 const (

@@ -6,7 +6,7 @@ type ring[K comparable, V any] struct {
 	chunks []*[nodesPerChunk]node[K, V]
 	used   uint32 // nodes so far; node 0 closes the ring: next is the oldest, prev the youngest
 	free   uint32 // first free node, linked by next; 0 is none
-	n      int
+	n, max int
 }
 
 const nodesPerChunk = 64
@@ -17,7 +17,8 @@ type node[K comparable, V any] struct {
 	value      V
 }
 
-func newRing[K comparable, V any]() (r ring[K, V]) {
+func newRing[K comparable, V any](max int) ring[K, V] {
+	r := ring[K, V]{max: max}
 	r.fresh()
 	return r
 }
@@ -33,7 +34,8 @@ func (r *ring[K, V]) fresh() uint32 {
 	return r.used - 1
 }
 
-func (r *ring[K, V]) len() int { return r.n }
+func (r *ring[K, V]) len() int   { return r.n }
+func (r *ring[K, V]) full() bool { return r.n >= r.max }
 
 // oldest returns the oldest entry. There must be one.
 func (r *ring[K, V]) oldest() (K, *V) {
@@ -89,14 +91,11 @@ func (r *ring[K, V]) unlink(i uint32) {
 type fifo[K comparable, V any] struct {
 	ring[K, V]
 	index map[K]uint32
-	max   int
 }
 
 func newFIFO[K comparable, V any](max int) *fifo[K, V] {
-	return &fifo[K, V]{newRing[K, V](), map[K]uint32{}, max}
+	return &fifo[K, V]{newRing[K, V](max), map[K]uint32{}}
 }
-
-func (f *fifo[K, V]) full() bool { return f.n >= f.max }
 
 // get returns the value of k, or nil. The pointer is valid until k is removed.
 func (f *fifo[K, V]) get(k K) *V {
@@ -137,7 +136,6 @@ type bySlot[V any] struct {
 	ring[uint32, V]
 	chunks []*slotChunk // nil where no slot has an entry
 	spare  *slotChunk   // empty: the last that was given up
-	max    int
 }
 
 type slotChunk struct {
@@ -148,10 +146,8 @@ type slotChunk struct {
 const slotsPerChunk = 2048
 
 func newBySlot[V any](max int) *bySlot[V] {
-	return &bySlot[V]{ring: newRing[uint32, V](), max: max}
+	return &bySlot[V]{ring: newRing[uint32, V](max)}
 }
-
-func (f *bySlot[V]) full() bool { return f.n >= f.max }
 
 func (f *bySlot[V]) node(slot uint32) uint32 {
 	if c := slot / slotsPerChunk; int(c) < len(f.chunks) && f.chunks[c] != nil {
