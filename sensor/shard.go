@@ -163,7 +163,13 @@ func (s *shard) count(ps []capture.Packet) {
 		if h.Bytes > ordinary {
 			c.merged += s.extra(h, p.Interface, r.Slot)
 		}
-		if (r.Undecided || h.SrcPort == portDNS || h.DstPort == portDNS || h.Fragment != packet.Whole || mdns(h)) && !bare(h) {
+		if h.TCP && h.TCPFlags&packet.SYN != 0 {
+			s.flows.SetMSS(r.Slot, h.MSS(p.Data))
+		}
+		if h.TCP && h.PayloadLength == 0 {
+			continue // nothing to show
+		}
+		if r.Undecided || h.SrcPort == portDNS || h.DstPort == portDNS || h.Fragment != packet.Whole || mdns(h) {
 			s.observe(h, p, r)
 		}
 	}
@@ -178,11 +184,6 @@ func mdns(h *packet.Header) bool {
 	return h.Protocol == protoUDP && (h.SrcPort == portMDNS || h.DstPort == portMDNS)
 }
 
-// bare tells whether a TCP segment has nothing to show.
-func bare(h *packet.Header) bool {
-	return h.TCP && h.PayloadLength == 0 && h.TCPFlags&packet.SYN == 0
-}
-
 const (
 	protoTCP = 6
 	protoUDP = 17
@@ -191,12 +192,10 @@ const (
 // observe shows a packet that may carry a name to the observer. It is off the
 // path of packets of known flows.
 func (s *shard) observe(h *packet.Header, p *capture.Packet, r flow.Result) {
-	q := names.Packet{
-		Src: h.Src, Dst: h.Dst, SrcPort: h.SrcPort, DstPort: h.DstPort,
-		Slot: r.Slot, Generation: r.Generation, Interface: p.Interface, FromInitiator: r.FromInitiator,
-		SYN: h.TCPFlags&packet.SYN != 0, PSH: h.TCPFlags&packet.PSH != 0, Seq: h.Seq,
-		Time: p.Time, Order: p.Order,
-	}
+	var q names.Packet // field by field: a literal is built elsewhere and copied
+	q.Src, q.Dst, q.SrcPort, q.DstPort = h.Src, h.Dst, h.SrcPort, h.DstPort
+	q.Slot, q.Generation, q.Interface, q.FromInitiator = r.Slot, r.Generation, p.Interface, r.FromInitiator
+	q.Time, q.Order = p.Time, p.Order
 	decided, side := false, false
 	switch {
 	case h.Fragment != packet.Whole:
@@ -207,9 +206,11 @@ func (s *shard) observe(h *packet.Header, p *capture.Packet, r flow.Result) {
 		}
 		return
 	case h.Protocol == protoTCP && h.TCP:
-		if q.SYN && r.Slot != names.NoSlot {
-			s.flows.SetMSS(r.Slot, h.MSS(p.Data))
+		q.PSH, q.Seq = h.TCPFlags&packet.PSH != 0, h.Seq
+		if h.TCPFlags&packet.SYN != 0 {
+			q.Seq++ // the SYN itself has a number
 		}
+		q.First, q.Begun = s.flows.First(r.Slot, r.FromInitiator)
 		q.Payload, q.PayloadLength = h.Payload(p.Data), h.PayloadLength
 		s.detect(h.Protocol, &q, r)
 		decided, side = s.observer.TCP(&q)
@@ -244,7 +245,7 @@ func (s *shard) detect(protocol uint8, q *names.Packet, r flow.Result) {
 // observeFiltered learns from DNS over UDP that the config keeps out of the counts.
 func (s *shard) observeFiltered(h *packet.Header, p *capture.Packet) {
 	if h.Protocol == protoUDP && (h.SrcPort == portDNS || h.DstPort == portDNS || mdns(h)) {
-		s.observe(h, p, flow.Result{Slot: names.NoSlot})
+		s.observe(h, p, flow.Result{Ref: flow.Ref{Slot: names.NoSlot}})
 	}
 }
 

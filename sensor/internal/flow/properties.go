@@ -3,11 +3,7 @@ package flow
 // Decided says that the observer has found the flow's name or given up: its
 // counters need not be held any longer.
 func (t *Table) Decided(slot uint32) {
-	if t.v4.has(slot) {
-		t.v4.state(slot).marks |= markDecided
-	} else {
-		t.v6.state(slot).marks |= markDecided
-	}
+	*t.marks(slot) |= markDecided
 }
 
 // DecidedSide says that only the other direction of a flow can still show a name.
@@ -16,18 +12,18 @@ func (t *Table) DecidedSide(slot uint32, fromInitiator bool) {
 	if fromInitiator {
 		side = markSentDecided
 	}
-	if t.v4.has(slot) {
-		t.v4.state(slot).marks.decide(side)
-	} else {
-		t.v6.state(slot).marks.decide(side)
-	}
-}
-
-func (m *marks) decide(side marks) {
 	const both = markSentDecided | markReceivedDecided
+	m := t.marks(slot)
 	if *m |= side; *m&both == both {
 		*m |= markDecided
 	}
+}
+
+func (t *Table) marks(slot uint32) *marks {
+	if t.v4.has(slot) {
+		return &t.v4.state(slot).marks
+	}
+	return &t.v6.state(slot).marks
 }
 
 // SetSide stores which ends of a flow are ours. The slot is one that Add
@@ -38,6 +34,17 @@ func (t *Table) SetSide(slot uint32, side Side) {
 	} else {
 		setSide(t, t.v6.state(slot), side)
 	}
+}
+
+// First returns the sequence number of the first byte that an end of a TCP flow sent,
+// where a SYN or the answer to one has told it.
+func (t *Table) First(slot uint32, fromInitiator bool) (seq uint32, ok bool) {
+	o := t.origin(slot)
+	if !fromInitiator {
+		return o.replyISN + 1, o.notes&hasReplyISN != 0
+	}
+	m := t.marks(slot)
+	return o.isn + 1, *m&markISN != 0
 }
 
 // SetMSS stores the maximum segment size that an end of a TCP flow announced, 0

@@ -66,9 +66,14 @@ func (f *family[K]) noteTCP(slot uint32, s *state[K], a *arrival, direction int)
 	case a.syn:
 		if s.marks&markReplyISN == 0 {
 			o.replyISN = a.h.Seq
+			o.notes |= hasReplyISN
 			s.marks |= markReplyISN
 		}
 	default: // SYN+ACK
+		if direction == 1 && s.marks&markReplyISN == 0 {
+			o.replyISN = a.h.Seq
+			o.notes |= hasReplyISN
+		}
 		if direction == 1 && s.marks&markISN == 0 { // its SYN may still come
 			o.isn = a.h.Ack - 1
 			s.marks |= markISN

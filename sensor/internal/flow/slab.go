@@ -33,7 +33,7 @@ const (
 	markCounted                           // its first counters have been given out
 	markFlowing                           // TCP: a packet without SYN, or a FIN or RST, was seen
 	markISN                               // origin.isn is known
-	markReplyISN                          // origin.replyISN is known
+	markReplyISN                          // origin.replyISN is that of a SYN without ACK
 	markMidstream                         // TCP: the first packet was no SYN
 	markSentDecided                       // what the initiator sends shows no name
 	markReceivedDecided                   // nor what the responder sends

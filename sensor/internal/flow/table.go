@@ -64,11 +64,17 @@ type Table struct {
 	stats     Stats
 }
 
+// A Ref names a flow that is live: the slot that is its own until its last record was
+// given out, and its number among all flows.
+type Ref struct{ Slot, Generation uint32 }
+
 // Result is what Add found out about a packet's flow.
+//
+// It stays in registers, as it has no more than four fields.
 type Result struct {
-	Slot, Generation uint32
-	Born             bool // this is the flow's first packet
-	FromInitiator    bool
+	Ref
+	Born          bool // this is the flow's first packet
+	FromInitiator bool
 	// Undecided: this direction of the flow may still show a name; the observer
 	// wants its payloads.
 	Undecided bool
@@ -105,25 +111,26 @@ func New(o Options) *Table {
 // Add counts a packet in its flow. Later fragments get protocol and ports of
 // their first fragment, in h too. time is the packet's, in Unix nanoseconds;
 // order its place among the packets of all shards.
-func (t *Table) Add(h *packet.Header, iface uint16, time int64, order uint64) (r Result) {
+func (t *Table) Add(h *packet.Header, iface uint16, time int64, order uint64) Result {
 	if h.Fragment != packet.Whole && t.fragments.resolve(h, iface, time) {
 		t.Touch(h, iface)
 	}
 	var a arrival // field by field: a literal is built elsewhere and copied
 	a.h, a.iface, a.time, a.order = h, iface, time, order
 	a.syn = isSYN(h)
-	if !t.add(&a, &r) {
-		t.addOther(&a, &r)
+	if r, ok := t.add(&a); ok {
+		return r
 	}
-	return r
+	return t.addOther(&a)
 }
 
 // addOther counts a packet that found no room in the flow of all those.
-func (t *Table) addOther(a *arrival, r *Result) {
+func (t *Table) addOther(a *arrival) Result {
 	t.stats.Overflowed++
 	h := packet.Header{Version: a.h.Version, Protocol: a.h.Protocol, Bytes: a.h.Bytes}
 	t.Touch(&h, a.iface)
-	t.add(&arrival{h: &h, iface: a.iface, time: a.time, order: a.order, forced: true}, r)
+	r, _ := t.add(&arrival{h: &h, iface: a.iface, time: a.time, order: a.order, forced: true})
+	return r
 }
 
 // An arrival is a packet on its way into the table.
@@ -136,20 +143,20 @@ type arrival struct {
 	forced bool // needs no room
 }
 
-func (t *Table) add(a *arrival, r *Result) bool {
+func (t *Table) add(a *arrival) (Result, bool) {
 	if a.h.Version == 4 {
 		var k keys[key4]
 		keys4(&k, a.h, a.iface)
-		return add(t, &t.v4, a, &k, r)
+		return add(t, &t.v4, a, &k)
 	}
 	var k keys[key6]
 	keys6(&k, a.h, a.iface)
-	return add(t, &t.v6, a, &k, r)
+	return add(t, &t.v6, a, &k)
 }
 
 // add counts a packet. It counts nothing and returns false where a new flow
 // would need room and there is none.
-func add[K key](t *Table, f *family[K], a *arrival, k *keys[K], r *Result) bool {
+func add[K key](t *Table, f *family[K], a *arrival, k *keys[K]) (Result, bool) {
 	slot, s := f.guessed(a.h.Hash, k)
 	if s == nil {
 		slot, s = f.find(uint32(a.h.Hash), k)
@@ -165,10 +172,10 @@ func add[K key](t *Table, f *family[K], a *arrival, k *keys[K], r *Result) bool 
 			t.stats.Overflowed++ // and stays in the flow that is over
 		}
 	}
-	r.Born = s == nil
-	if r.Born {
+	born := s == nil
+	if born {
 		if !a.forced && !t.makeRoom() {
-			return false
+			return Result{}, false
 		}
 		slot, s = begin(t, f, a, k)
 	}
@@ -190,10 +197,12 @@ func add[K key](t *Table, f *family[K], a *arrival, k *keys[K], r *Result) bool 
 		c, i := f.at(slot)
 		c.touch(i)
 	}
-	r.Slot, r.Generation = slot, s.generation
-	r.FromInitiator = direction == 0
-	r.Undecided = s.marks&(markDecided|markSentDecided<<direction) == 0
-	return true
+	return Result{
+		Ref:           Ref{slot, s.generation},
+		Born:          born,
+		FromInitiator: direction == 0,
+		Undecided:     s.marks&(markDecided|markSentDecided<<direction) == 0,
+	}, true
 }
 
 // begin makes a new flow without counters.

@@ -58,6 +58,7 @@ const (
 	// These are no news.
 	hasReset    // a RST was noted
 	hasAnswered // the first SYN was acknowledged, the SYN+ACK not yet
+	hasReplyISN // origin.replyISN is known; markReplyISN: from a SYN without ACK
 
 	news = noteReset | noteRefused | noteUnanswered | noteOver
 )
@@ -118,6 +119,11 @@ func follow[K key](t *Table, f *family[K], slot uint32, s *state[K], a *arrival,
 	c, i := f.at(slot)
 	o, h := &c.origins[i], a.h
 	was := s.marks.phase()
+	if was == established && h.TCPFlags&(packet.SYN|packet.FIN|packet.RST) == 0 { // it stays so
+		s.sequence(t, slot, o, h, direction)
+		acknowledge(t, slot, s, h, direction)
+		return
+	}
 	if !was.over() && h.TCPFlags&packet.RST == 0 {
 		s.sequence(t, slot, o, h, direction)
 	}

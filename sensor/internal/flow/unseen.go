@@ -16,7 +16,10 @@ func (t *Table) skip(slot uint32, m *marks, direction int, begin, end uint32) {
 	if t.options.Scattered {
 		return
 	}
-	hs := t.holes.get(slot)
+	var hs *holes
+	if *m&markHoles != 0 {
+		hs = t.holes.get(slot)
+	}
 	switch {
 	case hs != nil && hs.n == maxHoles, hs == nil && t.holes.flows >= maxHoleyFlows:
 		t.stats.HolesOverflowed++

@@ -18,16 +18,19 @@ func TestNothingAllocated(t *testing.T) {
 	hello, stream := clientHelloOf(t, "www.example.com"), framed(answer)
 	service := pack(t, httpsAnswer("a.example", configurations(configuration(t, 0xfe0d, "cover.example"))))
 	f, d := newTCP(), dnsTCP()
+	f.syn(0)
+	f.syn(1)
+	d.syn(1)
 	question := answerTo(asked)
 	question.Src, question.Dst, question.SrcPort, question.DstPort = question.Dst, question.Src, 40000, 53
 	for name, packets := range map[string][]*Packet{
-		"TCP without a name":   {f.syn(0), f.syn(1), f.packet(0, 0, nil), f.packet(1, 0, banner), f.packet(0, 0, []byte{0, 1, 2, 3})},
+		"TCP without a name":   {f.packet(0, 0, nil), f.packet(1, 0, banner), f.packet(0, 0, []byte{0, 1, 2, 3})},
 		"UDP without a name":   {datagramOf(0, banner)},
-		"HTTP request":         {f.syn(0), f.packet(0, 0, get)},
-		"ClientHello in two":   {f.syn(0), f.packet(0, 0, hello[:1400]), f.packet(0, 1400, hello[1400:])},
+		"HTTP request":         {f.packet(0, 0, get)},
+		"ClientHello in two":   {f.packet(0, 0, hello[:1400]), f.packet(0, 1400, hello[1400:])},
 		"DNS query and answer": {question, answerTo(answer)},
 		"HTTPS record":         {answerTo(service)},
-		"DNS over TCP":         {d.syn(1), d.packet(1, 0, stream[:20]), d.packet(1, 20, stream[20:])},
+		"DNS over TCP":         {d.packet(1, 0, stream[:20]), d.packet(1, 20, stream[20:])},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, h := NewObserver(DefaultLimits()), new(Harvest)
@@ -58,14 +61,16 @@ func BenchmarkDNSAnswer(b *testing.B) {
 
 func BenchmarkClientHello(b *testing.B) {
 	hello, f := clientHelloOf(b, "www.example.com"), newTCP()
-	syn, whole := f.syn(0), f.packet(0, 0, hello)
-	benchmarkPackets(b, func(o *Observer) { o.TCP(syn); o.TCP(whole) })
+	f.syn(0)
+	whole := f.packet(0, 0, hello)
+	benchmarkPackets(b, func(o *Observer) { o.TCP(whole) })
 }
 
 func BenchmarkClientHelloInTwo(b *testing.B) {
 	hello, f := clientHelloOf(b, "www.example.com"), newTCP()
-	syn, one, two := f.syn(0), f.packet(0, 0, hello[:1400]), f.packet(0, 1400, hello[1400:])
-	benchmarkPackets(b, func(o *Observer) { o.TCP(syn); o.TCP(one); o.TCP(two) })
+	f.syn(0)
+	one, two := f.packet(0, 0, hello[:1400]), f.packet(0, 1400, hello[1400:])
+	benchmarkPackets(b, func(o *Observer) { o.TCP(one); o.TCP(two) })
 }
 
 func BenchmarkHTTPRequest(b *testing.B) {

@@ -61,6 +61,7 @@ var segmentOrders = []struct {
 func flowOf(f *tcpFlow, b []byte, segments int, order func([]*Packet)) func() {
 	o, h := NewObserver(DefaultLimits()), new(Harvest)
 	var parts []*Packet
+	f.syn(0)
 	size := (len(b) + segments - 1) / segments
 	for off := 0; off < len(b); off += size {
 		p := f.packet(0, off, b[off:min(off+size, len(b))])
@@ -68,7 +69,7 @@ func flowOf(f *tcpFlow, b []byte, segments int, order func([]*Packet)) func() {
 		parts = append(parts, p)
 	}
 	order(parts)
-	return observe(o, h, append([]*Packet{f.syn(0)}, parts...), func(p *Packet) { o.TCP(p) })
+	return observe(o, h, parts, func(p *Packet) { o.TCP(p) })
 }
 
 // observe shows packets of a flow that is another one each time.
@@ -174,7 +175,8 @@ func TestDNSStreamsAreLinear(t *testing.T) {
 	lineartest.Run(t, "little messages before what came early", 8000, 3*time.Microsecond, func(n int) (int, func()) {
 		b := bytes.Repeat([]byte{0, 1, 0}, n/6)
 		f, o, h := dnsTCP(), NewObserver(DefaultLimits()), new(Harvest)
-		parts := []*Packet{f.syn(0), f.packet(0, len(b)+1, make([]byte, n-len(b)))}
+		f.syn(0)
+		parts := []*Packet{f.packet(0, len(b)+1, make([]byte, n-len(b)))}
 		for off := 0; off < len(b); off += 3 {
 			parts = append(parts, f.packet(0, off, b[off:off+3]))
 		}

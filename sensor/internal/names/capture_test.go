@@ -161,7 +161,8 @@ type testFlow struct {
 	isn, otherISN        int64 // -1 where not known
 	established          bool
 	decided              bool
-	done                 [2]bool // from the initiator, from the responder
+	done                 [2]bool   // from the initiator, from the responder
+	first                [2]uint32 // sequence numbers of the first bytes; 0 where not known
 	name                 string
 	source               Source
 }
@@ -250,7 +251,12 @@ func replay(frames []frame, limits Limits) ([]*testFlow, Stats) {
 			}
 			head = int(ip.payload[12]>>4) * 4
 			p.Seq = binary.BigEndian.Uint32(ip.payload[4:])
-			p.SYN, p.PSH = ip.payload[13]&2 != 0, ip.payload[13]&8 != 0
+			p.PSH = ip.payload[13]&8 != 0
+			if ip.payload[13]&2 != 0 {
+				p.Seq++
+				f.first[side(&p)] = p.Seq
+			}
+			p.First, p.Begun = f.first[side(&p)], f.first[side(&p)] != 0
 		}
 		p.Payload, p.PayloadLength = ip.payload[min(head, len(ip.payload)):], uint32(max(ip.wire-head, 0))
 		dns := p.SrcPort == 53 || p.DstPort == 53 || ip.protocol == 17 && (p.SrcPort == 5353 || p.DstPort == 5353)

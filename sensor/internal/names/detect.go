@@ -14,10 +14,9 @@ func DetectPayload(protocol uint8, fromInitiator bool, responderPort uint16, pay
 	if len(payload) < 2 {
 		return AppUnknown
 	}
-	d := detector{
-		b: payload[:min(len(payload), detectBytes)], n: len(payload),
-		port: responderPort, fromInitiator: fromInitiator,
-	}
+	var d detector // field by field: a literal is built elsewhere and copied
+	d.b, d.n = payload[:min(len(payload), detectBytes)], len(payload)
+	d.port, d.fromInitiator = responderPort, fromInitiator
 	switch protocol {
 	case 6:
 		return d.tcp()

@@ -13,8 +13,6 @@ type headSide struct {
 	base     uint32    // sequence number of the first byte, where started
 	segments uint16
 	padding  uint8 // length of a first segment that looked like padding
-	started  bool
-	done     bool // can show no name any more
 }
 
 // maxSegments is how many segments of a direction are looked at. One that is out of
@@ -25,41 +23,62 @@ const (
 )
 
 // head looks for a TLS or HTTP name at the start of either direction of a TCP
-// flow: named and dead both decide the flow. done says that this direction can
-// show no name any more.
-func (o *Observer) head(p *Packet) (v verdict, done bool) {
+// flow. Where it is not shown, done says that this direction can show none any more.
+func (o *Observer) head(p *Packet) (shown, done bool) {
 	h := o.heads.get(p.Slot)
 	if h != nil && h.generation != p.Generation {
 		o.dropHead(p.Slot, h)
 		h = nil
 	}
 	if h == nil {
+		if v := o.glance(p); v != more {
+			return v == named, true
+		}
 		h = o.addHead(p)
 	}
 	s := &h.side[side(p)]
-	v = o.headSegment(p, s)
-	if v == named || h.side[0].done && h.side[1].done {
-		o.dropHead(p.Slot, h)
-		return max(v, dead), true
+	v := o.headSegment(p, s)
+	if v == dead {
+		o.headArena.give(s.data)
+		*s = headSide{}
 	}
-	return more, s.done
+	if v == named || v == dead && h.side[1-side(p)].segments == 0 {
+		o.dropHead(p.Slot, h)
+	}
+	return v == named, v != more
 }
 
-// headSegment adds a segment to its direction. It returns named where that
-// shows the flow's name, else more; it marks the direction where it is done.
-func (o *Observer) headSegment(p *Packet, s *headSide) verdict {
-	seq := p.Seq
-	if p.SYN {
-		seq++ // the SYN itself has a number
-		s.base, s.started = seq, true
-	}
-	if p.PayloadLength == 0 || s.done {
+// glance judges a segment that begins its direction. It returns more where there is
+// more to it than that.
+func (o *Observer) glance(p *Packet) verdict {
+	before := int(int32(p.first() - p.Seq)) // a keep-alive, or seen before
+	if before < 0 || before >= len(p.Payload) || isPadding(p) {
 		return more
 	}
-	if !s.started {
-		s.base, s.started = seq, true
+	v, source, h := judge(p.Payload[before:], o.scratch[:], new(reading))
+	return o.note(p, v, source, h)
+}
+
+// note takes note of what a judgement says about a flow, and turns it to dead where
+// a name is none.
+func (o *Observer) note(p *Packet, v verdict, source Source, h hello) verdict {
+	switch {
+	case v == dead && h.whole:
+		o.hint(p.Slot, p.Generation, HelloWithoutName)
+	case v == dead && h.long:
+		o.hint(p.Slot, p.Generation, ParserLimit)
+	case v == named && !o.own(p, source, h):
+		return dead
 	}
-	v, off, weight := more, int(int32(seq-s.base)), uint16(1)
+	return v
+}
+
+// headSegment adds a segment to its direction and judges that.
+func (o *Observer) headSegment(p *Packet, s *headSide) verdict {
+	if s.segments == 0 {
+		s.base = p.first()
+	}
+	v, off, weight := more, int(int32(p.Seq-s.base)), uint16(1)
 	switch {
 	case off > headLimit:
 		weight = farAway
@@ -72,14 +91,17 @@ func (o *Observer) headSegment(p *Packet, s *headSide) verdict {
 	// Those that bring nothing count as well: the first may have been lost for good.
 	if s.segments += weight; s.segments > maxSegments && v == more {
 		o.hint(p.Slot, p.Generation, ParserLimit)
-		v = dead
-	}
-	if v == dead {
-		o.headArena.give(s.data)
-		s.data, s.done = nil, true
-		return more
+		return dead
 	}
 	return v
+}
+
+// first is the sequence number at which a direction is taken to begin.
+func (p *Packet) first() uint32 {
+	if p.Begun {
+		return p.First
+	}
+	return p.Seq
 }
 
 // collect judges the bytes of a direction with b added at off, and copies b only
@@ -113,20 +135,13 @@ func (o *Observer) collect(p *Packet, s *headSide, off int, b []byte) verdict {
 	} else {
 		v, source, h = judge(b, o.scratch[:], new(reading))
 	}
-	switch {
-	case v == dead && h.whole:
-		o.hint(p.Slot, p.Generation, HelloWithoutName)
-	case v == dead && h.long:
-		o.hint(p.Slot, p.Generation, ParserLimit)
-	case v == named && !o.own(p, source, h):
-		return dead
-	case v == more && s.data == nil:
+	if v == more && s.data == nil {
 		if !o.keepHead(p, s, len(b)) {
 			return dead
 		}
 		s.data.insert(0, b)
 	}
-	return v
+	return o.note(p, v, source, h)
 }
 
 // judge says what the first bytes of a TCP direction are, from where r stands.

@@ -67,6 +67,7 @@ type tcpFlow struct {
 	slot             uint32
 	srcPort, dstPort uint16
 	isn              [2]uint32
+	begun            [2]bool
 }
 
 func newTCP() *tcpFlow {
@@ -77,6 +78,7 @@ func (f *tcpFlow) packet(from int, off int, b []byte) *Packet {
 	p := &Packet{
 		Src: addr(1), Dst: addr(2), SrcPort: f.srcPort, DstPort: f.dstPort,
 		Slot: f.slot, Generation: 1, FromInitiator: from == 0, PSH: true,
+		First: f.isn[from] + 1, Begun: f.begun[from],
 		Seq: f.isn[from] + 1 + uint32(off), Payload: b, PayloadLength: uint32(len(b)),
 	}
 	if from == 1 {
@@ -85,11 +87,8 @@ func (f *tcpFlow) packet(from int, off int, b []byte) *Packet {
 	return p
 }
 
-func (f *tcpFlow) syn(from int) *Packet {
-	p := f.packet(from, -1, nil)
-	p.SYN = true
-	return p
-}
+// syn has the SYN seen.
+func (f *tcpFlow) syn(from int) { f.begun[from] = true }
 
 func addr(n byte) [16]byte {
 	return [16]byte{10: 0xff, 11: 0xff, 12: 10, 15: n}

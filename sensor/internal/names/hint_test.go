@@ -76,7 +76,7 @@ func TestTCPHints(t *testing.T) {
 func TestHintsSayWhatWasGivenUp(t *testing.T) {
 	get := []byte("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
 	f, o := newTCP(), NewObserver(DefaultLimits())
-	o.TCP(f.syn(0))
+	f.syn(0)
 	for range maxSegments + 1 {
 		o.TCP(f.packet(0, 1, get[1:2]))
 	}

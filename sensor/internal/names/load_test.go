@@ -26,7 +26,9 @@ func mixedLoad(t testing.TB, flows int) *load {
 	waiting := make([][]*Packet, flows)
 	for slot := range flows {
 		f := &tcpFlow{slot: uint32(slot), srcPort: 40000, dstPort: 443, isn: [2]uint32{r.Uint32(), r.Uint32()}}
-		ps := []*Packet{f.syn(0), f.syn(1)}
+		f.syn(0)
+		f.syn(1)
+		var ps []*Packet
 		off := [2]int{}
 		send := func(from int, b []byte) {
 			ps = append(ps, f.packet(from, off[from], b))

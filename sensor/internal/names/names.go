@@ -107,8 +107,10 @@ type Packet struct {
 	Slot, Generation uint32
 	Interface        uint16
 	FromInitiator    bool
-	SYN, PSH         bool
-	Seq              uint32 // TCP
+	PSH              bool   // TCP, as are Seq, First and Begun
+	Begun            bool   // First is known
+	Seq              uint32 // of the first byte of the payload
+	First            uint32 // of the first byte that this direction ever sent
 	Payload          []byte // as captured
 	PayloadLength    uint32 // on the wire
 	Time             int64

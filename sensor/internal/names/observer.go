@@ -52,34 +52,30 @@ func NewObserver(limits Limits) *Observer {
 	}
 }
 
-// TCP looks at a packet of a flow that is still undecided, SYNs too, or at one
-// with payload from or to port 53, whether decided or not. It says whether the
-// flow is decided: it showed its own name, or will never show one. Before that,
-// side says that the packet's direction will show none: others of that direction
-// need not be given to it, but where its port is 53.
-func (o *Observer) TCP(p *Packet) (decided, side bool) {
-	if p.PayloadLength == 0 && !p.SYN || p.Slot == NoSlot {
+// TCP looks at a packet with payload of a flow that is still undecided, or of port
+// 53, whether decided or not. It says whether the flow is decided: it showed its own
+// name. Else done says that the packet's direction will show none: others of that
+// direction must not be given to it, but where its port is 53. Where neither shows
+// one, the flow never will.
+func (o *Observer) TCP(p *Packet) (decided, done bool) {
+	if p.PayloadLength == 0 || p.Slot == NoSlot {
 		return false, false
 	}
 	if p.SrcPort != 53 && p.DstPort != 53 {
-		v, done := o.head(p)
-		return v != more, done
+		return o.head(p)
 	}
-	s := o.stream(p)
-	if !s.decided {
-		var v verdict
-		v, side = o.head(p)
-		s.decided = v != more
-		if s.other = v == named; s.other {
-			o.restart(&s.side[0], 0) // what was held is no DNS
-			o.restart(&s.side[1], 0)
+	st := o.stream(p)
+	s := &st.side[side(p)]
+	if !st.named && !s.done {
+		if st.named, s.done = o.head(p); st.named {
+			o.restart(&st.side[0], 0) // what was held is no DNS
+			o.restart(&st.side[1], 0)
 		}
 	}
-	decided = s.decided
-	if !s.other {
-		o.segment(s, p)
+	if !st.named {
+		o.segment(st, p)
 	}
-	return decided, decided || side
+	return st.named, s.done
 }
 
 // UDP looks at a whole UDP datagram of a flow that is still undecided, or at

@@ -6,8 +6,7 @@ import "encoding/binary"
 type dnsStream struct {
 	generation uint32
 	last       int64 // time of the latest segment
-	decided    bool  // the flow will show no own name any more
-	other      bool  // it showed one, so it is no DNS
+	named      bool  // the flow showed a name of its own, so it is no DNS
 	side       [2]dnsSide
 }
 
@@ -19,6 +18,7 @@ type dnsSide struct {
 	read    int    // bytes at the start of data
 	waiting uint16 // segments kept since the prefix grew
 	started bool
+	done    bool // shows no name of the flow's own
 }
 
 const (
@@ -34,18 +34,10 @@ const (
 // segment adds a TCP segment to its stream and handles the messages it completes.
 func (o *Observer) segment(st *dnsStream, p *Packet) {
 	s := &st.side[side(p)]
-	seq := p.Seq
-	if p.SYN {
-		seq++
-		o.restart(s, seq)
-	}
-	if p.PayloadLength == 0 {
-		return
-	}
 	if !s.started {
-		o.restart(s, seq)
+		o.restart(s, p.first())
 	}
-	off, b := int(int32(seq-s.next)), p.Payload
+	off, b := int(int32(p.Seq-s.next)), p.Payload
 	if off < 0 {
 		if off+len(b) <= 0 {
 			return // seen before, or a keep-alive
@@ -54,7 +46,7 @@ func (o *Observer) segment(st *dnsStream, p *Packet) {
 	}
 	if off+len(b) > maxStreamBytes || s.waiting >= maxWaiting {
 		o.out.Stats.StreamsOverflowed++
-		o.restart(s, seq)
+		o.restart(s, p.Seq)
 		off, b = 0, p.Payload
 	}
 	if off == 0 && s.data == nil {
@@ -129,7 +121,7 @@ func (o *Observer) cutMessage(p *Packet, s *dnsSide, b []byte) {
 // restart makes a direction begin at seq.
 func (o *Observer) restart(s *dnsSide, seq uint32) {
 	o.dnsArena.give(s.data)
-	*s = dnsSide{next: seq, started: true}
+	*s = dnsSide{next: seq, started: true, done: s.done}
 }
 
 // stream returns the stream of p's flow as the one used last.

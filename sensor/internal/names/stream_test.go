@@ -32,7 +32,7 @@ func TestDNSOverTCP(t *testing.T) {
 		for _, syn := range []bool{false, true} {
 			f, o := dnsTCP(), NewObserver(DefaultLimits())
 			if syn {
-				o.TCP(f.syn(1))
+				f.syn(1)
 			}
 			var packets []*Packet
 			for off := 0; off < len(b); off += size {
@@ -58,7 +58,7 @@ func TestDNSOverTCP(t *testing.T) {
 func TestDNSStreamRecovers(t *testing.T) {
 	one := framed(pack(t, response(t, "a.example", "a.example. 1 A 192.0.2.1")))
 	f, o := dnsTCP(), NewObserver(DefaultLimits())
-	o.TCP(f.syn(1))
+	f.syn(1)
 	for i := range maxWaiting + 1 { // the first segment is lost
 		o.TCP(f.packet(1, 100+i*len(one), one))
 	}
