@@ -65,7 +65,18 @@ func (x *index) prefetch(hash uint32) {
 
 // reset makes the index an empty one.
 func (x *index) reset() {
-	*x = index{directory: []*segment{new(segment)}, segments: 1}
+	*x = index{directory: []*segment{newSegment()}, segments: 1}
+}
+
+// newSegment returns an empty segment. The kernel maps a page anew, on every CPU,
+// that is written to only after it was read.
+func newSegment() *segment {
+	const page = 4096 / 8
+	s := new(segment)
+	for i := 0; i < segmentSlots; i += page {
+		s.entries[i] = 0
+	}
+	return s
 }
 
 func (x *index) insert(hash, slot uint32) {
@@ -99,9 +110,9 @@ func (x *index) split(s *segment, hash uint32) {
 		x.directory = double
 		x.depth++
 	}
-	low, high := x.spare, new(segment)
+	low, high := x.spare, newSegment()
 	if low == nil {
-		low = new(segment)
+		low = newSegment()
 	}
 	low.depth, high.depth = s.depth+1, s.depth+1
 	for _, e := range s.entries {
