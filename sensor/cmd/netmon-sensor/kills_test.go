@@ -75,6 +75,7 @@ func TestSecondSignalKeepsTheLog(t *testing.T) {
 	}
 	w.visit(tour())
 	w.quiet(m)
+	silent := float64(time.Now().UnixMilli()) / 1000
 	first.signal(syscall.SIGTERM)
 	eventually(t, 5*time.Second, "the sensor has closed its rings", func() error {
 		if n := sockets(t, first.pid(), packetSockets(t, first.pid())); n > 0 {
@@ -83,8 +84,11 @@ func TestSecondSignalKeepsTheLog(t *testing.T) {
 		return nil
 	})
 	eventually(t, 5*time.Second, "the last window is on disk", func() error {
-		// The join appended it before the rings were closed.
-		if n := w.client.status().sum("netmon_log_gathered_windows"); n > 0 {
+		s := w.client.status()
+		if end := s.sum("netmon_window_end_timestamp_seconds"); end < silent {
+			return fmt.Errorf("the newest window ended %.3f s before the wire was silent", silent-end)
+		}
+		if n := s.sum("netmon_log_gathered_windows"); n > 0 {
 			return fmt.Errorf("%v windows are in memory", n)
 		}
 		return nil
