@@ -210,7 +210,7 @@ func (s *shard) observe(h *packet.Header, p *capture.Packet, r flow.Result) {
 		if h.TCPFlags&packet.SYN != 0 {
 			q.Seq++ // the SYN itself has a number
 		}
-		q.First, q.Begun = s.flows.First(r.Slot, r.FromInitiator)
+		q.First, q.Begun = s.flows.TakeFirst(r.Slot, r.FromInitiator)
 		q.Payload, q.PayloadLength = h.Payload(p.Data), h.PayloadLength
 		s.detect(h.Protocol, &q, r)
 		decided, side = s.observer.TCP(&q)

@@ -36,15 +36,17 @@ func (t *Table) SetSide(slot uint32, side Side) {
 	}
 }
 
-// First returns the sequence number of the first byte that an end of a TCP flow sent,
-// where a SYN or the answer to one has told it.
-func (t *Table) First(slot uint32, fromInitiator bool) (seq uint32, ok bool) {
+// TakeFirst returns the sequence number of the first byte that an end of a TCP flow
+// sends, where a SYN of its own has told it: once after that SYN, for the first payload.
+func (t *Table) TakeFirst(slot uint32, fromInitiator bool) (seq uint32, ok bool) {
 	o := t.origin(slot)
-	if !fromInitiator {
-		return o.replyISN + 1, o.notes&hasReplyISN != 0
+	seq, note := o.replyISN+1, hasReplyISN
+	if fromInitiator {
+		seq, note = o.isn+1, hasISN
 	}
-	m := t.marks(slot)
-	return o.isn + 1, *m&markISN != 0
+	ok = o.notes&note != 0
+	o.notes &^= note
+	return seq, ok
 }
 
 // SetMSS stores the maximum segment size that an end of a TCP flow announced, 0

@@ -137,6 +137,60 @@ func TestInitiator(t *testing.T) {
 	}
 }
 
+// TestTakeFirst wants the place where an end begins once after each SYN that says it.
+func TestTakeFirst(t *testing.T) {
+	const a, b = false, true
+	type first struct {
+		seq uint32
+		ok  bool
+	}
+	none := first{}
+	for _, c := range []struct {
+		name                 string
+		packets              []sent
+		initiator, responder first
+		again                first // of the responder, when all comes once more
+	}{
+		{"handshake", []sent{{a, 0, syn, 1, 0, 0, true}, {b, 0, syn | ack, 9, 2, 0, false}}, first{2, true}, first{10, true}, none},
+		{"from 0 on", []sent{{a, 0, syn, 0, 0, 0, true}, {b, 0, syn | ack, 0, 1, 0, false}}, first{1, true}, first{1, true}, none},
+		{"no SYN", []sent{{a, 0, ack, 1, 0, 0, true}, {b, 0, ack, 9, 2, 0, false}}, none, none, none},
+		{"SYN+ACK alone", []sent{{b, 0, syn | ack, 9, 2, 0, false}}, none, first{10, true}, none},
+		{"SYN+ACK before its SYN", []sent{{b, 0, syn | ack, 9, 2, 0, false}, {a, 0, syn, 1, 0, 0, true}}, first{2, true}, first{10, true}, none},
+		{"both open at once", []sent{{a, 0, syn, 1, 0, 0, true}, {b, 0, syn, 9, 0, 0, false}}, first{2, true}, first{10, true}, none},
+		{"SYN+ACK of the initiator", []sent{{a, 0, ack, 70, 0, 0, true}, {a, 0, syn | ack, 1, 10, 0, true}}, first{2, true}, none, none},
+		{"another SYN+ACK", []sent{{b, 0, syn | ack, 9, 2, 0, false}, {b, 0, syn | ack, 50, 2, 0, false}}, none, first{51, true}, first{51, true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			table := New(Options{})
+			send := func(p sent) Result {
+				h := between(4, protoTCP, 50000, 50001)
+				h.TCP, h.TCPFlags, h.Seq, h.Ack = true, p.flags, p.seq, p.ack
+				if p.fromB {
+					swap(&h)
+				}
+				return put(table, &h, p.at*second)
+			}
+			take := func(slot uint32, initiator, responder first) {
+				t.Helper()
+				for from, want := range map[bool]first{true: initiator, false: responder} {
+					if seq, ok := table.TakeFirst(slot, from); ok != want.ok || ok && seq != want.seq {
+						t.Errorf("initiator %t: %d, %t; want %+v", from, seq, ok, want)
+					}
+				}
+			}
+			var r Result
+			for _, p := range c.packets {
+				r = send(p)
+			}
+			take(r.Slot, c.initiator, c.responder)
+			for _, p := range c.packets {
+				send(p)
+			}
+			take(r.Slot, none, c.again)
+		})
+	}
+}
+
 func TestLand(t *testing.T) {
 	table := New(Options{})
 	h := between(4, protoTCP, 53, 53)

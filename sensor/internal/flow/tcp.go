@@ -58,7 +58,8 @@ const (
 	// These are no news.
 	hasReset    // a RST was noted
 	hasAnswered // the first SYN was acknowledged, the SYN+ACK not yet
-	hasReplyISN // origin.replyISN is known; markReplyISN: from a SYN without ACK
+	hasISN      // a SYN of the initiator said where it begins; nobody took it yet
+	hasReplyISN // likewise of the responder
 
 	news = noteReset | noteRefused | noteUnanswered | noteOver
 )

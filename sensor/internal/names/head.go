@@ -75,6 +75,10 @@ func (o *Observer) note(p *Packet, v verdict, source Source, h hello) verdict {
 
 // headSegment adds a segment to its direction and judges that.
 func (o *Observer) headSegment(p *Packet, s *headSide) verdict {
+	if p.Begun && p.First != s.base { // the SYN of another connection came in between
+		o.headArena.give(s.data)
+		*s = headSide{}
+	}
 	if s.segments == 0 {
 		s.base = p.first()
 	}

@@ -207,6 +207,42 @@ func TestHeadsAreBounded(t *testing.T) {
 	}
 }
 
+// TestForgottenHeadTakesNoRoom wants what a flow goes on with, after it gave way to
+// others, to be judged for itself.
+func TestForgottenHeadTakesNoRoom(t *testing.T) {
+	limits := DefaultLimits()
+	limits.HeadBytes = 2 * smallestBuffer
+	o, hello := NewObserver(limits), clientHelloOf(t, "a.example")
+	flows := []*tcpFlow{newTCP(), newTCP(), newTCP()}
+	for i, f := range flows {
+		f.slot = uint32(i + 1)
+		f.syn(0)
+		o.TCP(f.packet(0, 0, hello[:100])) // the third has the first give way
+		f.begun[0] = false                 // the flow table says it once
+	}
+	if _, done := o.TCP(flows[0].packet(0, len(hello), []byte{0x17, 3, 3})); !done {
+		t.Error("still looked at")
+	}
+	for _, f := range flows[1:] {
+		o.TCP(f.packet(0, 100, hello[100:]))
+	}
+	wantOwns(t, o, "sni a.example", "sni a.example")
+}
+
+// TestHeadOfAnotherConnection wants what was kept of one connection not to mix with
+// the next one's, whose SYN+ACK alone was seen.
+func TestHeadOfAnotherConnection(t *testing.T) {
+	o, hello := NewObserver(DefaultLimits()), clientHelloOf(t, "a.example")
+	f := newTCP()
+	f.syn(1)
+	o.TCP(f.packet(1, 100, hello[100:]))
+	f.isn[1] += 5000
+	o.TCP(f.packet(1, 0, hello[:100]))
+	wantOwns(t, o)
+	o.TCP(f.packet(1, 100, hello[100:]))
+	wantOwns(t, o, "sni a.example")
+}
+
 func TestHeadSegmentsAreBounded(t *testing.T) {
 	f, o := newTCP(), NewObserver(DefaultLimits())
 	get := []byte("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")

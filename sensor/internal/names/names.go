@@ -108,7 +108,7 @@ type Packet struct {
 	Interface        uint16
 	FromInitiator    bool
 	PSH              bool   // TCP, as are Seq, First and Begun
-	Begun            bool   // First is known
+	Begun            bool   // First is known; only of the first payload after a SYN
 	Seq              uint32 // of the first byte of the payload
 	First            uint32 // of the first byte that this direction ever sent
 	Payload          []byte // as captured

@@ -14,6 +14,7 @@ type dnsStream struct {
 // nil, holds what is there from next on, behind what was read.
 type dnsSide struct {
 	data    *assembly
+	first   uint32 // sequence number at which it began
 	next    uint32 // sequence number
 	read    int    // bytes at the start of data
 	waiting uint16 // segments kept since the prefix grew
@@ -34,8 +35,9 @@ const (
 // segment adds a TCP segment to its stream and handles the messages it completes.
 func (o *Observer) segment(st *dnsStream, p *Packet) {
 	s := &st.side[side(p)]
-	if !s.started {
-		o.restart(s, p.first())
+	if !s.started || p.Begun && p.First != s.first {
+		s.first = p.first()
+		o.restart(s, s.first)
 	}
 	off, b := int(int32(p.Seq-s.next)), p.Payload
 	if off < 0 {
@@ -121,7 +123,7 @@ func (o *Observer) cutMessage(p *Packet, s *dnsSide, b []byte) {
 // restart makes a direction begin at seq.
 func (o *Observer) restart(s *dnsSide, seq uint32) {
 	o.dnsArena.give(s.data)
-	*s = dnsSide{next: seq, started: true, done: s.done}
+	*s = dnsSide{first: s.first, next: seq, started: true, done: s.done}
 }
 
 // stream returns the stream of p's flow as the one used last.

@@ -67,6 +67,36 @@ func TestDNSStreamRecovers(t *testing.T) {
 	}
 }
 
+// TestForgottenStreamGoesOn wants a stream that was idle for long, or gave way to
+// another, to go on with its next segment.
+func TestForgottenStreamGoesOn(t *testing.T) {
+	limits := DefaultLimits()
+	limits.DNSStreams = 1
+	m := framed(pack(t, response(t, "a.example", "a.example. 1 A 192.0.2.1")))
+	for _, c := range []struct {
+		name   string
+		forget func(*Observer, *Harvest)
+	}{
+		{"idle", func(o *Observer, h *Harvest) { o.Harvest(h, streamIdle+1) }},
+		{"evicted", func(o *Observer, h *Harvest) {
+			other := dnsTCP()
+			other.slot = 2
+			o.TCP(other.packet(0, 0, m[:5]))
+			o.Harvest(h, 0)
+		}},
+	} {
+		f, o, h := dnsTCP(), NewObserver(limits), new(Harvest)
+		for i := range 3 {
+			p := f.packet(1, i*len(m), m)
+			p.First, p.Begun = p.Seq, i == 0 // the flow table says it once
+			o.TCP(p)
+			if c.forget(o, h); h.Stats.DNSResponses != 1 {
+				t.Errorf("%s: %d responses in message %d", c.name, h.Stats.DNSResponses, i)
+			}
+		}
+	}
+}
+
 func TestDNSStreamCutBySnaplen(t *testing.T) {
 	one := framed(pack(t, response(t, "a.example", "a.example. 1 A 192.0.2.1", "a.example. 1 A 192.0.2.2")))
 	two := framed(pack(t, response(t, "b.example", "b.example. 1 A 192.0.2.3")))
