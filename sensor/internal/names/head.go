@@ -10,7 +10,7 @@ type head struct {
 type headSide struct {
 	data     *assembly // nil until something has to be kept
 	read     reading   // of data
-	base     uint32    // sequence number of the first byte, where started
+	base     uint32    // sequence number of the first byte, valid where there were segments
 	segments uint16
 	padding  uint8 // length of a first segment that looked like padding
 }
