@@ -228,9 +228,10 @@ func (s *shard) observe(h *packet.Header, p *capture.Packet, r flow.Result) {
 	}
 }
 
-// detect looks for a flow's application in its first payloads.
+// detect looks for a flow's application in its first payloads. Nobody hears of it where
+// whole flows are added up.
 func (s *shard) detect(protocol uint8, q *names.Packet, r flow.Result) {
-	if !r.Undecided || len(q.Payload) == 0 || s.flows.Application(r.Slot) != 0 {
+	if s.whole || !r.Undecided || len(q.Payload) == 0 || s.flows.Application(r.Slot) != 0 {
 		return
 	}
 	port := q.DstPort
