@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
@@ -146,6 +147,33 @@ func compareFlows(t *testing.T, want, got []replayedFlow) {
 }
 
 // TestShardsDoNotShow wants the same bytes for any number of shards, and each time.
+// TestDNSOverTCPAfterAPause wants answers to be learned from a connection that was
+// silent for longer than its stream is remembered.
+func TestDNSOverTCPAfterAPause(t *testing.T) {
+	c := newScene(t)
+	k := c.connect("10.0.0.5", 40000, "10.0.0.53", 53)
+	answer := func(name, address string) {
+		m := c.message(name, address)
+		k.down(psh|ack, append([]byte{byte(len(m) >> 8), byte(len(m))}, m...))
+	}
+	answer("before.example", "192.0.2.1")
+	c.wait(3 * time.Minute)
+	c.udp("10.0.0.5", 5000, "10.0.0.6", 5000, []byte("time passes"))
+	c.wait(10 * time.Second)
+	answer("after.example", "192.0.2.2")
+	c.connect("10.0.0.5", 40001, "192.0.2.1", 443)
+	c.connect("10.0.0.5", 40002, "192.0.2.2", 443)
+
+	got := decode(t, replay(t, c.file(), 1))
+	var names []string
+	for _, d := range got.Domains {
+		names = append(names, d.Name)
+	}
+	if want := []string{"after.example", "before.example"}; !slices.Equal(names, want) || got.DNS.Responses != 2 {
+		t.Errorf("%v, %d responses; want %v and 2", names, got.DNS.Responses, want)
+	}
+}
+
 func TestShardsDoNotShow(t *testing.T) {
 	for _, path := range captures(t) {
 		want := replay(t, path, 1)

@@ -71,6 +71,12 @@ func (c *scene) udp(src string, sport uint16, dst string, dport uint16, payload 
 // answer adds the DNS answer that name has address, given to client.
 func (c *scene) answer(client, name, address string) {
 	c.t.Helper()
+	c.udp("10.0.0.53", 53, client, 40053, c.message(name, address))
+}
+
+// message is that answer.
+func (c *scene) message(name, address string) []byte {
+	c.t.Helper()
 	q := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
 	r := new(dns.Msg).SetReply(q)
 	rr, err := dns.NewRR(dns.Fqdn(name) + " 60 IN A " + address)
@@ -82,7 +88,7 @@ func (c *scene) answer(client, name, address string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.udp("10.0.0.53", 53, client, 40053, b)
+	return b
 }
 
 // conn is a TCP connection of a capture.
