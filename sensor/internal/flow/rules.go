@@ -57,31 +57,23 @@ func (f *family[K]) noteTCP(slot uint32, s *state[K], a *arrival, direction int)
 	}
 	c, i := f.at(slot)
 	o := &c.origins[i]
+	isn, mark, note := &o.isn, markISN, hasISN
+	if direction == 1 {
+		isn, mark, note = &o.replyISN, markReplyISN, hasReplyISN
+	}
 	begins := s.next[direction] == 0 // nothing was seen of this end
-	if direction == 0 {
-		if s.marks&markISN == 0 && o.isn != a.h.Seq {
-			o.isn, begins = a.h.Seq, true
-		}
-		if begins {
-			o.notes |= hasISN
-		}
-		if a.syn {
-			s.marks |= markISN
-		}
-	} else {
-		if s.marks&markReplyISN == 0 && o.replyISN != a.h.Seq {
-			o.replyISN, begins = a.h.Seq, true
-		}
-		if begins {
-			o.notes |= hasReplyISN
-		}
-		switch {
-		case a.syn:
-			s.marks |= markReplyISN
-		case s.marks&markISN == 0: // its SYN may still come
-			o.isn = a.h.Ack - 1
-			s.marks |= markISN
-		}
+	if s.marks&mark == 0 && *isn != a.h.Seq {
+		*isn, begins = a.h.Seq, true
+	}
+	if begins {
+		o.notes |= note
+	}
+	switch {
+	case a.syn:
+		s.marks |= mark
+	case direction == 1 && s.marks&markISN == 0: // its SYN may still come
+		o.isn = a.h.Ack - 1
+		s.marks |= markISN
 	}
 	if !a.syn && a.h.TCPFlags&(packet.FIN|packet.RST) != 0 {
 		s.marks |= markFlowing

@@ -39,8 +39,7 @@ func (o *Observer) head(p *Packet) (shown, done bool) {
 	s := &h.side[side(p)]
 	v := o.headSegment(p, s)
 	if v == dead {
-		o.headArena.give(s.data)
-		*s = headSide{}
+		o.forget(s)
 	}
 	if v == named || v == dead && h.side[1-side(p)].segments == 0 {
 		o.dropHead(p.Slot, h)
@@ -76,8 +75,7 @@ func (o *Observer) note(p *Packet, v verdict, source Source, h hello) verdict {
 // headSegment adds a segment to its direction and judges that.
 func (o *Observer) headSegment(p *Packet, s *headSide) verdict {
 	if p.Begun && p.First != s.base { // the SYN of another connection came in between
-		o.headArena.give(s.data)
-		*s = headSide{}
+		o.forget(s)
 	}
 	if s.segments == 0 {
 		s.base = p.first()
@@ -230,8 +228,12 @@ func (o *Observer) evictHead(slot uint32, h *head) {
 
 func (o *Observer) dropHead(slot uint32, h *head) {
 	for i := range h.side {
-		o.headArena.give(h.side[i].data)
-		h.side[i].data = nil
+		o.forget(&h.side[i])
 	}
 	o.heads.remove(slot)
+}
+
+func (o *Observer) forget(s *headSide) {
+	o.headArena.give(s.data)
+	*s = headSide{}
 }
