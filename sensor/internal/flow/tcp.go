@@ -216,12 +216,6 @@ func (s *state[K]) sequence(t *Table, slot uint32, o *origin, h *packet.Header, 
 	}
 }
 
-func (t *Table) retransmitted(slot uint32, o *origin, length uint32) {
-	if o.retransmitted += length; o.retransmitted < length {
-		t.spill(slot).retransmitted += 1 << 32
-	}
-}
-
 // idleAt is the time after which a flow is ended without a further packet.
 func (s *state[K]) idleAt() int64 {
 	if s.rests() {
@@ -288,49 +282,4 @@ func (o *origin) giveOut(r *Record, m marks, closedAt int64) {
 		r.Over, r.Duration = true, duration(r.Start, r.Last)
 	}
 	o.health = health{notes: o.notes &^ news, mss: o.mss}
-}
-
-// elapsed is the time between two, 0 where it goes back. It may be longer than
-// int64 holds.
-func elapsed(from, to int64) uint64 {
-	if to < from {
-		return 0
-	}
-	return uint64(to) - uint64(from)
-}
-
-func duration(from, to int64) int64 { return int64(min(elapsed(from, to), math.MaxInt64)) }
-
-// microseconds rounds up, so that a time stays on its side of a histogram's
-// bound. It is at least 1: 0 stands for none.
-func microseconds(from, to int64) uint32 {
-	ns := elapsed(from, to)
-	return uint32(min(max(ns/1000+min(ns%1000, 1), 1), math.MaxUint32))
-}
-
-// later is a time moved on, but not beyond int64.
-func later(time, by int64) int64 {
-	if time > math.MaxInt64-by {
-		return math.MaxInt64
-	}
-	return time + by
-}
-
-// A spill holds what the narrow counters of a flow could not.
-type spill struct {
-	packets       [2]uint64
-	retransmitted uint64
-}
-
-// spill returns that of a flow.
-func (t *Table) spill(slot uint32) *spill {
-	p := t.spilled[slot]
-	if p == nil {
-		if t.spilled == nil {
-			t.spilled = make(map[uint32]*spill)
-		}
-		p = new(spill)
-		t.spilled[slot] = p
-	}
-	return p
 }
