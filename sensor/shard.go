@@ -119,11 +119,22 @@ type shardRules struct {
 	home     []netip.Prefix
 }
 
+// take takes rules into use. Packets of known flows are not asked about again, so
+// what the rules exclude ends.
+func (s *shard) take(r *shardRules) {
+	s.check, s.loopback, s.sides.home = r.check, r.loopback, r.home
+	s.flows.Exclude(func(f *flow.Record) bool {
+		return !s.allows(&packet.Header{
+			Version: f.Version, Protocol: f.Protocol,
+			Src: f.Initiator, Dst: f.Responder, SrcPort: f.InitiatorPort, DstPort: f.ResponderPort,
+		}) || s.loopback != nil && s.loopback(f.Interface)
+	})
+}
+
 // count decodes the packets and finds their slots, then counts them.
 func (s *shard) count(ps []capture.Packet) {
 	if s.next.Load() != nil {
-		r := s.next.Swap(nil)
-		s.check, s.loopback, s.sides.home = r.check, r.loopback, r.home
+		s.take(s.next.Swap(nil))
 	}
 	for i := range ps {
 		p, h := &ps[i], &s.headers[i]
@@ -146,25 +157,22 @@ func (s *shard) count(ps []capture.Packet) {
 		if s.reasons[i] != packet.Decoded {
 			continue
 		}
-		if s.check != nil && !s.allows(h) {
-			c.filtered++
-			s.observeFiltered(h, p)
-			continue
-		}
-		if s.loopback != nil && s.loopback(p.Interface) {
-			c.filtered++
-			continue
+		r, known := s.flows.AddKnown(h, p.Interface, p.Time)
+		if !known {
+			if !s.allows(h) {
+				c.filtered++
+				s.observeFiltered(h, p)
+				continue
+			}
+			if s.loopback != nil && s.loopback(p.Interface) {
+				c.filtered++
+				continue
+			}
+			r = s.add(h, p)
 		}
 		c.ipBytes += uint64(h.Bytes)
-		r := s.flows.Add(h, p.Interface, p.Time, p.Order)
-		if r.Born {
-			s.flows.SetSide(r.Slot, s.sides.of(h, p.Type, r.FromInitiator))
-		}
 		if h.Bytes > ordinary {
 			c.merged += s.extra(h, p.Interface, r.Slot)
-		}
-		if h.TCP && h.TCPFlags&packet.SYN != 0 {
-			s.flows.SetMSS(r.Slot, h.MSS(p.Data))
 		}
 		if h.TCP && h.PayloadLength == 0 {
 			continue // nothing to show
@@ -173,6 +181,18 @@ func (s *shard) count(ps []capture.Packet) {
 			s.observe(h, p, r)
 		}
 	}
+}
+
+// add counts a packet to which there is more than counters.
+func (s *shard) add(h *packet.Header, p *capture.Packet) flow.Result {
+	r := s.flows.Add(h, p.Interface, p.Time, p.Order)
+	if r.Born {
+		s.flows.SetSide(r.Slot, s.sides.of(h, p.Type, r.FromInitiator))
+	}
+	if h.TCP && h.TCPFlags&packet.SYN != 0 {
+		s.flows.SetMSS(r.Slot, h.MSS(p.Data))
+	}
+	return r
 }
 
 const (
@@ -251,7 +271,7 @@ func (s *shard) observeFiltered(h *packet.Header, p *capture.Packet) {
 }
 
 func (s *shard) allows(h *packet.Header) bool {
-	return s.check.Allow(h.Version, h.Protocol, h.Src, h.Dst, h.SrcPort, h.DstPort, h.Fragment == packet.Later)
+	return s.check == nil || s.check.Allow(h.Version, h.Protocol, h.Src, h.Dst, h.SrcPort, h.DstPort, h.Fragment == packet.Later)
 }
 
 func (s *shard) countsOf(iface uint16) *counts {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -134,5 +135,40 @@ func TestHarvestWaitsForPackets(t *testing.T) {
 	}
 	if want := h.counts[0].frames[packet.Decoded]; sum != want {
 		t.Errorf("the records have %d packets, the epoch %d", sum, want)
+	}
+}
+
+// TestRulesEndFlows wants rules that come later to hold for flows from before.
+func TestRulesEndFlows(t *testing.T) {
+	c := newScene(t)
+	for _, server := range []string{"192.0.2.1", "192.0.2.2"} {
+		k := c.connect("10.0.0.1", 5000, server, 443)
+		k.up(ack, make([]byte, 1000))
+	}
+	cfg := testConfig()
+	cfg.Sensor.Interval = time.Hour
+	p, err := newPipeline(1, &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := &quiet{block: blockOf(t, c), left: math.MaxInt}
+	s := p.shard(0, src, sides{}, names.DefaultLimits(), flow.Options{})
+	read := func() (filtered uint64) {
+		s.count(src.block)
+		return s.counts[0].filtered
+	}
+	if n := read(); n != 0 {
+		t.Errorf("%d filtered without rules", n)
+	}
+	s.next.Store(&shardRules{check: &capture.Filter{IgnoreNets: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/32")}}})
+	if n := read(); n != uint64(len(src.block)/2) {
+		t.Errorf("%d of %d filtered by address", n, len(src.block))
+	}
+	if n := s.flows.Len(); n != 1 {
+		t.Errorf("%d flows live on", n)
+	}
+	s.next.Store(&shardRules{loopback: func(uint16) bool { return true }})
+	if n := read(); n != uint64(len(src.block)*3/2) || s.flows.Len() != 0 {
+		t.Errorf("%d filtered, %d flows live on", n, s.flows.Len())
 	}
 }

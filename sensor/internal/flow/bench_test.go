@@ -30,8 +30,7 @@ func fill(t *Table, flows int, version uint8) {
 	var h packet.Header
 	for n := range flows {
 		setPacket(&h, n, version, false)
-		t.Touch(&h, 0)
-		t.Add(&h, 0, 1, uint64(n))
+		Arrive(t, &h, 0, 1, uint64(n))
 	}
 }
 
@@ -42,8 +41,7 @@ func warm(t *Table, flows int, version uint8) {
 	for n := range 2 * flows {
 		setPacket(&h, n/2, version, n%2 == 0)
 		h.PayloadLength = 1
-		t.Touch(&h, 0)
-		t.Add(&h, 0, 1, uint64(n))
+		Arrive(t, &h, 0, 1, uint64(n))
 	}
 }
 
@@ -90,7 +88,9 @@ func benchmarkAdd(b *testing.B, version uint8, flows int, gap uint32) {
 			table.Find(&hs[i])
 		}
 		for i := range hs {
-			table.Add(&hs[i], 0, int64(n), uint64(n))
+			if _, ok := table.AddKnown(&hs[i], 0, int64(n)); !ok {
+				table.Add(&hs[i], 0, int64(n), uint64(n))
+			}
 		}
 	}
 	b.ReportMetric(float64(table.Stats().Bytes)/float64(flows), "B/flow")
@@ -132,8 +132,7 @@ func BenchmarkHarvest(b *testing.B) {
 					b.StopTimer()
 					for n := range flows {
 						setPacket(&h, n, 4, false)
-						table.Touch(&h, 0)
-						table.Add(&h, 0, 3, 0)
+						Arrive(table, &h, 0, 3, 0)
 					}
 					b.StartTimer()
 				}

@@ -107,11 +107,13 @@ func play(t *testing.T, script []byte, o Options, open int) ([]Record, *ledger, 
 			left, begun = open, packets
 		default:
 			h := s.h
-			table.Touch(&h, s.iface)
-			if n%2 == 0 {
-				table.Find(&h)
+			var r Result
+			if n%4 == 0 {
+				table.Touch(&h, s.iface)
+				r = table.Add(&h, s.iface, s.time, uint64(n))
+			} else {
+				r = Arrive(table, &h, s.iface, s.time, uint64(n))
 			}
-			r := table.Add(&h, s.iface, s.time, uint64(n))
 			packets++
 			bytes += uint64(h.Bytes)
 			if r.Born {

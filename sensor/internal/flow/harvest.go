@@ -81,21 +81,21 @@ func visit[K key](t *Table, f *family[K], n uint32) {
 		sweep(t, f, n, t.harvest.clock)
 	}
 	for i := c.pending.next(0); i < chunkSlots; i = c.pending.next(i + 1) {
-		give(t, f, c, n<<chunkShift|i)
+		give(t, f, n<<chunkShift|i)
 	}
 	f.shrink(n, &t.numbers)
 }
 
 // settle gives out the record of a flow that is due in the open harvest.
 func settle[K key](t *Table, f *family[K], slot uint32) {
-	if c, i := f.at(slot); c.pending.has(i) {
-		give(t, f, c, slot)
+	if f.pends(slot) {
+		give(t, f, slot)
 	}
 }
 
 // give gives out the record of a pending flow.
-func give[K key](t *Table, f *family[K], c *chunk[K], slot uint32) {
-	i := slot % chunkSlots
+func give[K key](t *Table, f *family[K], slot uint32) {
+	c, i := f.at(slot)
 	c.pending.unset(i)
 	s, o := &c.states[i], &c.origins[i]
 	ended := !c.live.has(i)

@@ -1,6 +1,10 @@
 package flow
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/prefetch"
+)
 
 // An index finds slots by hash. It is an extendible hash table: a directory of
 // segments, each open addressing with linear probing over one run of memory.
@@ -60,7 +64,7 @@ func (x *index) segment(hash uint32) *segment {
 
 // prefetch asks for the line where probing for a hash starts.
 func (x *index) prefetch(hash uint32) {
-	prefetch(unsafe.Pointer(&x.segment(hash).entries[home(hash)]))
+	prefetch.Line(unsafe.Pointer(&x.segment(hash).entries[home(hash)]))
 }
 
 // reset makes the index an empty one.

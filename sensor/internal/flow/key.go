@@ -38,11 +38,14 @@ type key6 struct {
 type keys[K key] struct{ src, dst K }
 
 func keys4(k *keys[key4], h *packet.Header, iface uint16) {
-	src := uint64(binary.BigEndian.Uint32(h.Src[12:]))<<32 | uint64(h.SrcPort)<<16
-	dst := uint64(binary.BigEndian.Uint32(h.Dst[12:]))<<32 | uint64(h.DstPort)<<16
+	k.src, k.dst = ends4(h, iface)
+}
+
+func ends4(h *packet.Header, iface uint16) (src, dst key4) {
+	s := uint64(binary.BigEndian.Uint32(h.Src[12:]))<<32 | uint64(h.SrcPort)<<16
+	d := uint64(binary.BigEndian.Uint32(h.Dst[12:]))<<32 | uint64(h.DstPort)<<16
 	i, p := uint64(iface), uint64(h.Protocol)
-	k.src.a, k.src.b = src|i, dst|p
-	k.dst.a, k.dst.b = dst|i, src|p
+	return key4{s | i, d | p}, key4{d | i, s | p}
 }
 
 func keys6(k *keys[key6], h *packet.Header, iface uint16) {
@@ -59,6 +62,11 @@ func (k key6) protocol() uint8 { return uint8(k.rest) }
 
 func (k key4) iface() uint16 { return uint16(k.a) }
 func (k key6) iface() uint16 { return uint16(k.rest >> 16) }
+
+// is compares without a call, unlike ==.
+func (k *key6) is(o *key6) bool {
+	return k.aLow == o.aLow && k.bLow == o.bLow && k.rest == o.rest && k.aHigh == o.aHigh && k.bHigh == o.bHigh
+}
 
 func (k key4) describe(r *Record) {
 	r.Version, r.Protocol, r.Interface = 4, uint8(k.b), uint16(k.a)

@@ -50,8 +50,8 @@ func deadline(last int64, protocol uint8) int64 {
 }
 
 // noteTCP remembers what decides later whether a SYN begins another connection.
-func (f *family[K]) noteTCP(slot uint32, s *state[K], a *arrival, direction int) {
-	if a.h.TCPFlags&packet.SYN == 0 {
+func (f *family[K]) noteTCP(slot uint32, s *state[K], h *packet.Header, direction int) {
+	if h.TCPFlags&packet.SYN == 0 {
 		s.marks |= markFlowing
 		return
 	}
@@ -62,20 +62,20 @@ func (f *family[K]) noteTCP(slot uint32, s *state[K], a *arrival, direction int)
 		isn, mark, note = &o.replyISN, markReplyISN, hasReplyISN
 	}
 	begins := s.next[direction] == 0 // nothing was seen of this end
-	if s.marks&mark == 0 && *isn != a.h.Seq {
-		*isn, begins = a.h.Seq, true
+	if s.marks&mark == 0 && *isn != h.Seq {
+		*isn, begins = h.Seq, true
 	}
 	if begins {
 		o.notes |= note
 	}
 	switch {
-	case a.syn:
+	case isSYN(h):
 		s.marks |= mark
 	case direction == 1 && s.marks&markISN == 0: // its SYN may still come
-		o.isn = a.h.Ack - 1
+		o.isn = h.Ack - 1
 		s.marks |= markISN
 	}
-	if !a.syn && a.h.TCPFlags&(packet.FIN|packet.RST) != 0 {
+	if !isSYN(h) && h.TCPFlags&(packet.FIN|packet.RST) != 0 {
 		s.marks |= markFlowing
 	}
 }

@@ -224,8 +224,7 @@ func TestKeys(t *testing.T) {
 	} {
 		h, iface := base, uint16(0)
 		change(&h, &iface)
-		table.Touch(&h, iface)
-		if r := table.Add(&h, iface, 0, 0); !r.Born || r.Generation == first.Generation {
+		if r := Arrive(table, &h, iface, 0, 0); !r.Born || r.Generation == first.Generation {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
@@ -290,6 +289,5 @@ func swap(h *packet.Header) {
 }
 
 func put(t *Table, h *packet.Header, time int64) Result {
-	t.Touch(h, 0)
-	return t.Add(h, 0, time, 1)
+	return Arrive(t, h, 0, time, 1)
 }

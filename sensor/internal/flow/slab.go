@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"unsafe"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/prefetch"
 )
 
 const (
@@ -92,6 +94,12 @@ func (f *family[K]) has(slot uint32) bool {
 	return n < uint32(len(f.chunks)) && f.chunks[n] != nil
 }
 
+// pends tells whether a slot has something to say in the open harvest.
+func (f *family[K]) pends(slot uint32) bool {
+	c, i := f.at(slot)
+	return c.pending.has(i)
+}
+
 // find returns the live flow that has one of two keys, or noSlot.
 func (f *family[K]) find(hash uint32, k *keys[K]) (uint32, *state[K]) {
 	seg := f.index.segment(hash)
@@ -111,34 +119,30 @@ const noSlot = math.MaxUint32
 const cacheLine = 64
 
 // guess asks for the state that find will most likely return, and returns its slot
-// plus 1, or 0.
+// plus 1, or 0. How far an entry is from its home cannot be foreseen: the first two
+// are told apart without a branch.
 func (f *family[K]) guess(hash uint32) uint64 {
 	seg := f.index.segment(hash)
-	for i := home(hash); seg.entries[i] != 0; i = after(i) {
-		if e := seg.entries[i]; e.hash() == hash {
-			s := f.state(e.slot())
-			prefetch(unsafe.Pointer(&s.key))
-			if unsafe.Sizeof(*s) > cacheLine {
-				prefetch(unsafe.Pointer(&s.application)) // the last field
-			}
-			return uint64(e.slot()) + 1
+	i := home(hash)
+	e := seg.entries[i]
+	i = after(i)
+	first := -entry((uint64(e.hash()^hash) - 1) >> 63) // all ones where e is it, else 0
+	e = e&first | seg.entries[i]&^first
+	for ; e.hash() != hash; e = seg.entries[i] {
+		if e == 0 {
+			return 0
 		}
+		i = after(i)
 	}
-	return 0
-}
-
-// guessed returns the live flow that has one of two keys, if its slot was guessed
-// right. Since then it may have ended.
-func (f *family[K]) guessed(hash uint64, k *keys[K]) (uint32, *state[K]) {
-	slot := uint32(hash>>32) - 1
-	if !f.has(slot) {
-		return noSlot, nil
+	if e == 0 {
+		return 0
 	}
-	s := f.state(slot)
-	if s.marks&markEnded != 0 || s.key != k.src && s.key != k.dst {
-		return noSlot, nil
+	s := f.state(e.slot())
+	prefetch.Line(unsafe.Pointer(&s.key))
+	if unsafe.Sizeof(*s) > cacheLine {
+		prefetch.Line(unsafe.Pointer(&s.application)) // the last field
 	}
-	return slot, s
+	return uint64(e.slot()) + 1
 }
 
 // take makes a free slot live and returns it.

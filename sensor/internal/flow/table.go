@@ -157,10 +157,7 @@ func (t *Table) add(a *arrival) (Result, bool) {
 // add counts a packet. It counts nothing and returns false where a new flow
 // would need room and there is none.
 func add[K key](t *Table, f *family[K], a *arrival, k *keys[K]) (Result, bool) {
-	slot, s := f.guessed(a.h.Hash, k)
-	if s == nil {
-		slot, s = f.find(uint32(a.h.Hash), k)
-	}
+	slot, s := f.find(uint32(a.h.Hash), k)
 	if s != nil && t.harvest.out != nil {
 		settle(t, f, slot)
 	}
@@ -180,29 +177,9 @@ func add[K key](t *Table, f *family[K], a *arrival, k *keys[K]) (Result, bool) {
 		slot, s = begin(t, f, a, k)
 	}
 
-	direction := 0
-	if s.key != k.src {
-		direction = 1
-	}
-	if s.packets[direction]++; s.packets[direction] == 0 {
-		t.spill(slot).packets[direction] += 1 << 32
-	}
-	s.bytes[direction] += uint64(a.h.Bytes)
-	s.last = max(s.last, a.time)
-	if a.h.TCP && !s.usual(a.h, direction) {
-		f.noteTCP(slot, s, a, direction)
-		follow(t, f, slot, s, a, direction)
-	}
-	if s.marks&markDirty == 0 {
-		c, i := f.at(slot)
-		c.touch(i)
-	}
-	return Result{
-		Ref:           Ref{slot, s.generation},
-		Born:          born,
-		FromInitiator: direction == 0,
-		Undecided:     s.marks&(markDecided|markSentDecided<<direction) == 0,
-	}, true
+	r := count(t, f, slot, s, a.h, s.key == k.src, a.time)
+	r.Born = born
+	return r, true
 }
 
 // begin makes a new flow without counters.
@@ -258,6 +235,27 @@ func leave[K key](t *Table, f *family[K], slot uint32) {
 	t.waiting++
 }
 
+// Exclude ends the live flows to which a rule applies. It sees version, protocol,
+// interface, addresses and ports of each.
+func (t *Table) Exclude(rule func(*Record) bool) {
+	exclude(t, &t.v4, rule)
+	exclude(t, &t.v6, rule)
+}
+
+func exclude[K key](t *Table, f *family[K], rule func(*Record) bool) {
+	var r Record
+	for n, c := range f.chunks {
+		if c == nil {
+			continue
+		}
+		for i := c.live.next(0); i < chunkSlots; i = c.live.next(i + 1) {
+			if c.states[i].key.describe(&r); rule(&r) {
+				end(t, f, uint32(n)<<chunkShift|i)
+			}
+		}
+	}
+}
+
 // canWait tells whether one more flow may wait for the next harvest.
 func (t *Table) canWait() bool {
 	return t.options.MaxFlows == 0 || t.waiting < t.options.MaxFlows
@@ -267,7 +265,7 @@ func (t *Table) canWait() bool {
 // one more.
 func (t *Table) makeRoom() bool {
 	switch {
-	case t.options.MaxFlows == 0 || t.Len() < t.options.MaxFlows:
+	case t.options.MaxFlows == 0 || t.Len() < t.options.MaxFlows && t.Len()+t.waiting < 2*t.options.MaxFlows:
 		return true
 	case !t.canWait():
 		return false

@@ -258,6 +258,49 @@ func TestFullRestarts(t *testing.T) {
 	}
 }
 
+// A rule that comes later ends flows, which fills the table as much as others that
+// end: it never holds more than twice its flows.
+func TestExclude(t *testing.T) {
+	const most = 100
+	for _, version := range []uint8{4, 6} {
+		table := New(Options{MaxFlows: most})
+		set := func(n int) (h packet.Header) {
+			setPacket(&h, n, version, false)
+			h.SrcPort = uint16(n)
+			return h
+		}
+		for n := range most {
+			h := set(n)
+			put(table, &h, 1)
+		}
+		table.Exclude(func(r *Record) bool { return r.Version == version && r.InitiatorPort%2 == 0 })
+		for n := range most {
+			h := set(n)
+			table.Touch(&h, 0)
+			table.Find(&h)
+			if _, known := table.AddKnown(&h, 0, 2); known != (n%2 == 1) {
+				t.Errorf("IPv%d, flow %d goes on: %v", version, n, known)
+			}
+		}
+		table.Exclude(func(*Record) bool { return true })
+		for n := range 3 * most {
+			h := set(n)
+			put(table, &h, 3)
+		}
+		if s := table.Stats(); s.Flows+s.Waiting != 2*most+1 || s.Overflowed != 2*most { // one is of all the others
+			t.Errorf("IPv%d: %+v", version, s)
+		}
+		table.check(t)
+		packets := uint64(0)
+		for _, r := range table.Harvest(nil, 4, true) {
+			packets += r.PacketsSent + r.PacketsReceived
+		}
+		if packets != most+most/2+3*most {
+			t.Errorf("IPv%d: %d packets", version, packets)
+		}
+	}
+}
+
 func TestFragments(t *testing.T) {
 	add := func(table *Table, where packet.Fragment, id uint32, time int64) (packet.Header, Result) {
 		h := between(4, protoUDP, 40000, 53)
@@ -455,7 +498,11 @@ func TestGuessGrowsOld(t *testing.T) {
 		if !r.Born {
 			t.Fatalf("IPv%d: another SYN begins no flow", version)
 		}
-		if got := table.Add(&after, 0, 3, 3); got.Born || got.Generation != r.Generation {
+		got, known := table.AddKnown(&after, 0, 3)
+		if known {
+			t.Errorf("IPv%d: counted in the flow that has ended", version)
+		}
+		if got = table.Add(&after, 0, 3, 3); got.Born || got.Generation != r.Generation {
 			t.Errorf("IPv%d: %+v after %+v", version, got, r)
 		}
 		table.check(t)

@@ -116,9 +116,9 @@ func known(n uint32) uint32 {
 }
 
 // follow takes note of any segment.
-func follow[K key](t *Table, f *family[K], slot uint32, s *state[K], a *arrival, direction int) {
+func follow[K key](t *Table, f *family[K], slot uint32, s *state[K], h *packet.Header, direction int, time int64) {
 	c, i := f.at(slot)
-	o, h := &c.origins[i], a.h
+	o := &c.origins[i]
 	was := s.marks.phase()
 	if was == established && h.TCPFlags&(packet.SYN|packet.FIN|packet.RST) == 0 { // it stays so
 		s.sequence(t, slot, o, h, direction)
@@ -140,17 +140,17 @@ func follow[K key](t *Table, f *family[K], slot uint32, s *state[K], a *arrival,
 	if p == was {
 		return
 	}
-	if was == synSent && elapsed(o.start, a.time) > uint64(answerTime) {
+	if was == synSent && elapsed(o.start, time) > uint64(answerTime) {
 		o.notes |= noteUnanswered
 	}
 	switch {
 	case answers && p == closed:
 		o.notes |= noteRefused
 	case answers && p == synReceived:
-		o.synAck = microseconds(o.start, a.time)
+		o.synAck = microseconds(o.start, time)
 		o.notes |= hasAnswered
 	case was == synReceived && direction == 0 && p != closed && o.notes&hasAnswered != 0:
-		o.ack = microseconds(o.start, a.time)
+		o.ack = microseconds(o.start, time)
 	}
 	move(t, s, o, p)
 	c.due = min(c.due, s.due(o))

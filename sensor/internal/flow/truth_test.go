@@ -144,8 +144,7 @@ func replay(t *testing.T, path string, epoch, hold int64) (got truth) {
 			}
 			got.Totals.IPPackets++
 			got.Totals.IPBytes += uint64(h.Bytes)
-			table.Touch(&h, p.Interface)
-			table.Add(&h, p.Interface, p.Time, p.Order)
+			flow.Arrive(table, &h, p.Interface, p.Time, p.Order)
 		}
 	}
 	records = table.Harvest(records, src.Clock(), true)

@@ -86,8 +86,7 @@ func dissect(t *testing.T, path string) (d dissection) {
 		for _, p := range block {
 			var h packet.Header
 			if h.Decode(packet.Link(p.Link), p.Data, p.Length) == packet.Decoded {
-				table.Touch(&h, p.Interface)
-				table.Add(&h, p.Interface, p.Time, p.Order)
+				flow.Arrive(table, &h, p.Interface, p.Time, p.Order)
 			}
 		}
 	}

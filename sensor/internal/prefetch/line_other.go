@@ -1,7 +1,7 @@
 //go:build !amd64 && !arm64
 
-package flow
+package prefetch
 
 import "unsafe"
 
-func prefetch(unsafe.Pointer) {}
+func Line(unsafe.Pointer) {}
