@@ -35,8 +35,9 @@ var rewrite = []instruction{
 	{0x61, 0x12, 4, 0},       // r2 = context.data_end
 	{0xbf, 0x63, 0, 0},       // r3 = r6
 	{0x07, 0x03, 0, 60},      // r3 += 60
-	{0x2d, 0x23, 4, 0},       // if r3 > r2 goto the last two
+	{0x2d, 0x23, 5, 0},       // if r3 > r2 goto the last two
 	{0x85, 0, 0, 7},          // r0 = bpf_get_prandom_u32()
+	{0x97, 0, 0, flows},      // r0 %= flows
 	{0x6b, 0x06, 28, 0},      // low half of the source address = r0
 	{0xb7, 0x00, 0, xdpPass}, // r0 = XDP_PASS
 	{0x95, 0, 0, 0},          // return
@@ -45,6 +46,7 @@ var rewrite = []instruction{
 }
 
 const (
+	flows       = 10_000
 	xdpDrop     = 1
 	xdpPass     = 2
 	typeXDP     = 6

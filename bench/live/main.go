@@ -113,6 +113,9 @@ func run(sensors []string, only string, rounds int, length time.Duration, packet
 		return nil
 	}
 	defer i.close()
+	if err := t.drain(i, one[2:4]); err != nil {
+		return err
+	}
 	for _, size := range []int{60, 1514} {
 		if err := t.print(fmt.Sprintf("injected, %d bytes", size), one, func() (sent, error) {
 			return i.inject(frame(size), packets, 1)

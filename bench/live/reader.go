@@ -24,6 +24,7 @@ type reader struct {
 	shards int
 	fanout string
 	snap   string // of the sensor; of ringcount, bytes
+	bursts bool   // are read, by threads that keep their places
 
 	against string // the reader that this one is compared with
 }
@@ -33,7 +34,9 @@ const (
 	status = "127.0.0.1:9854"
 
 	// interval is the sensor's default: what is seen within it is counted at its end.
-	interval = 5 * time.Second
+	// After bursts it is not waited for so long.
+	interval      = 5 * time.Second
+	shortInterval = time.Second
 
 	// patience is how long a program may take to start, to count what was sent,
 	// and to end.
@@ -71,9 +74,10 @@ capture {
   shards     = %d
   fanout     = %q
   snap       = %q
+  pin        = %v
 }
 status { listen = %q }
-`, interval, filepath.Join(folder, "state"), under, r.shards, r.fanout, r.snap, status)
+`, r.interval(), filepath.Join(folder, "state"), under, r.shards, r.fanout, r.snap, r.bursts, status)
 		if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 			return nil, err
 		}
@@ -94,6 +98,13 @@ status { listen = %q }
 		return nil, fmt.Errorf("%s: %w", r.name, err)
 	}
 	return p, nil
+}
+
+func (r reader) interval() time.Duration {
+	if r.bursts {
+		return shortInterval
+	}
+	return interval
 }
 
 func (p *running) ready() error {
@@ -129,7 +140,7 @@ func (p *running) settle() {
 		time.Sleep(200 * time.Millisecond) // for the last block: its timer is 64 ms
 		return
 	}
-	time.Sleep(interval + time.Second) // for the last window
+	time.Sleep(p.interval() + time.Second) // for the last window
 }
 
 // counted returns how many packets the reader has counted and how many it knows

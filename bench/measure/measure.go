@@ -78,18 +78,27 @@ func usage(p *os.ProcessState, seen time.Duration) Usage {
 // CPU returns the time that the threads alive of a process and of its children
 // have run, as the scheduler counts it. 0: there is no such process.
 func CPU(pid int) (sum time.Duration) {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
-	for _, task := range tasks {
-		b, _ := os.ReadFile(task + "/schedstat")
-		if f := strings.Fields(string(b)); len(f) > 0 {
-			n, _ := strconv.ParseInt(f[0], 10, 64)
-			sum += time.Duration(n)
-		}
+	for _, n := range Threads(pid) {
+		sum += n
 	}
 	for _, child := range children(pid) {
 		sum += CPU(child)
 	}
 	return sum
+}
+
+// Threads returns the time that each thread alive of a process has run.
+func Threads(pid int) map[string]time.Duration {
+	all := make(map[string]time.Duration)
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, task := range tasks {
+		b, _ := os.ReadFile(task + "/schedstat")
+		if f := strings.Fields(string(b)); len(f) > 0 {
+			n, _ := strconv.ParseInt(f[0], 10, 64)
+			all[task] = time.Duration(n)
+		}
+	}
+	return all
 }
 
 // Anonymous returns the megabytes of memory that are a process's own: neither of
