@@ -174,11 +174,10 @@ func (s *shard) count(ps []capture.Packet) {
 		if h.Bytes > ordinary {
 			c.merged += s.extra(h, p.Interface, r.Slot)
 		}
-		if h.TCP && h.PayloadLength == 0 {
-			continue // nothing to show
-		}
 		if r.Undecided || h.SrcPort == portDNS || h.DstPort == portDNS || h.Fragment != packet.Whole || mdns(h) {
-			s.observe(h, p, r)
+			if !h.TCP || h.PayloadLength > 0 { // else there is nothing to show
+				s.observe(h, p, r)
+			}
 		}
 	}
 }

@@ -13,10 +13,11 @@ func (t *Table) AddKnown(h *packet.Header, iface uint16, time int64) (Result, bo
 		}
 		s := t.v4.state(slot)
 		src, dst := ends4(h, iface)
-		if s.key != src && s.key != dst || !s.goesOn(h, time) {
+		direction, other := s.key.differs(src), s.key.differs(dst)
+		if direction&other != 0 || !s.goesOn(h, time) {
 			return Result{}, false
 		}
-		return count(t, &t.v4, slot, s, h, s.key == src, time), true
+		return count(t, &t.v4, slot, s, h, direction, time), true
 	}
 	if !t.v6.has(slot) || t.harvest.out != nil && t.v6.pends(slot) {
 		return Result{}, false
@@ -24,11 +25,11 @@ func (t *Table) AddKnown(h *packet.Header, iface uint16, time int64) (Result, bo
 	s := t.v6.state(slot)
 	var k keys[key6]
 	keys6(&k, h, iface)
-	sent := s.key.is(&k.src)
-	if !sent && !s.key.is(&k.dst) || !s.goesOn(h, time) {
+	direction, other := s.key.differs(&k.src), s.key.differs(&k.dst)
+	if direction&other != 0 || !s.goesOn(h, time) {
 		return Result{}, false
 	}
-	return count(t, &t.v6, slot, s, h, sent, time), true
+	return count(t, &t.v6, slot, s, h, direction, time), true
 }
 
 // goesOn tells of a flow whether a packet surely belongs to it that has its key.
@@ -38,19 +39,16 @@ func (s *state[K]) goesOn(h *packet.Header, time int64) bool {
 }
 
 // count counts a packet in its flow.
-func count[K key](t *Table, f *family[K], slot uint32, s *state[K], h *packet.Header, sent bool, time int64) Result {
-	direction := 1
-	if sent {
-		direction = 0
-	}
+func count[K key](t *Table, f *family[K], slot uint32, s *state[K], h *packet.Header, direction uint64, time int64) Result {
+	direction &= 1
 	if s.packets[direction]++; s.packets[direction] == 0 {
 		t.spill(slot).packets[direction] += 1 << 32
 	}
 	s.bytes[direction] += uint64(h.Bytes)
 	s.last = max(s.last, time)
-	if h.TCP && !s.usual(h, direction) {
-		f.noteTCP(slot, s, h, direction)
-		follow(t, f, slot, s, h, direction, time)
+	if h.TCP && !s.usual(h, int(direction)) {
+		f.noteTCP(slot, s, h, int(direction))
+		follow(t, f, slot, s, h, int(direction), time)
 	}
 	if s.marks&markDirty == 0 {
 		c, i := f.at(slot)
@@ -58,7 +56,7 @@ func count[K key](t *Table, f *family[K], slot uint32, s *state[K], h *packet.He
 	}
 	return Result{
 		Ref:           Ref{slot, s.generation},
-		FromInitiator: sent,
+		FromInitiator: direction == 0,
 		Undecided:     s.marks&(markDecided|markSentDecided<<direction) == 0,
 	}
 }

@@ -177,7 +177,11 @@ func add[K key](t *Table, f *family[K], a *arrival, k *keys[K]) (Result, bool) {
 		slot, s = begin(t, f, a, k)
 	}
 
-	r := count(t, f, slot, s, a.h, s.key == k.src, a.time)
+	direction := uint64(0)
+	if s.key != k.src {
+		direction = 1
+	}
+	r := count(t, f, slot, s, a.h, direction, a.time)
 	r.Born = born
 	return r, true
 }

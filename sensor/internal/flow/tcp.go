@@ -96,14 +96,11 @@ func (s *state[K]) usual(h *packet.Header, direction int) bool {
 	if seen := s.next[1-direction]; h.Ack-seen-1 < maxWindow && seen != 0 { // acknowledges more
 		return false
 	}
-	if h.PayloadLength == 0 {
-		return true
-	}
 	next := &s.next[direction]
 	if h.Seq != *next || *next == 0 {
-		return false
+		return h.PayloadLength == 0
 	}
-	*next = known(h.Seq + h.PayloadLength)
+	*next = known(h.Seq + h.PayloadLength) // an acknowledgement has a number, too
 	return true
 }
 
