@@ -103,13 +103,12 @@ func give[K key](t *Table, f *family[K], slot uint32) {
 	var r *Record
 	if !held || s.marks&markBorn == 0 {
 		r = t.harvest.out.add()
-		*r = Record{
-			Slot: slot, Generation: s.generation,
-			Start: o.start, Order: o.order, Last: s.last,
-			Born: s.marks&markBorn == 0, Held: held, Ended: ended,
-			Midstream: s.marks&markMidstream != 0,
-			OurSide:   s.side, Application: s.application,
-		}
+		*r = Record{} // and field by field: a literal is built elsewhere and copied
+		r.Slot, r.Generation = slot, s.generation
+		r.Start, r.Order, r.Last = o.start, o.order, s.last
+		r.Born, r.Held, r.Ended = s.marks&markBorn == 0, held, ended
+		r.Midstream = s.marks&markMidstream != 0
+		r.OurSide, r.Application = s.side, s.application
 		s.key.describe(r)
 		s.marks |= markBorn
 	}

@@ -21,7 +21,7 @@ type index struct {
 // A segment is 32 KiB sharp, a size class of the allocator: hence one entry
 // less than a power of two.
 type segment struct {
-	entries [segmentSlots]entry
+	entries [segmentSlots]entry // first: see at
 	count   uint16
 	depth   uint8 // how many top bits of the hash all its entries share
 }
@@ -64,7 +64,13 @@ func (x *index) segment(hash uint32) *segment {
 
 // prefetch asks for the line where probing for a hash starts.
 func (x *index) prefetch(hash uint32) {
-	prefetch.Line(unsafe.Pointer(&x.segment(hash).entries[home(hash)]))
+	prefetch.Line(unsafe.Pointer(x.segment(hash).at(home(hash))))
+}
+
+// at returns where entry i stands, which home or after gave. Indexing would touch the
+// beginning of the segment as well, to see that there is one.
+func (s *segment) at(i uint32) *entry {
+	return (*entry)(unsafe.Add(unsafe.Pointer(s), uintptr(i)*unsafe.Sizeof(entry(0))))
 }
 
 // reset makes the index an empty one.

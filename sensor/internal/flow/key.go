@@ -75,8 +75,9 @@ func notZero(n uint64) uint64 { return (n | -n) >> 63 }
 
 func (k key4) describe(r *Record) {
 	r.Version, r.Protocol, r.Interface = 4, uint8(k.b), uint16(k.a)
-	r.Initiator, r.InitiatorPort = mapped(k.a), uint16(k.a>>16)
-	r.Responder, r.ResponderPort = mapped(k.b), uint16(k.b>>16)
+	putMapped(&r.Initiator, k.a)
+	putMapped(&r.Responder, k.b)
+	r.InitiatorPort, r.ResponderPort = uint16(k.a>>16), uint16(k.b>>16)
 }
 
 func (k key6) describe(r *Record) {
@@ -88,10 +89,9 @@ func (k key6) describe(r *Record) {
 	r.InitiatorPort, r.ResponderPort = uint16(k.rest>>48), uint16(k.rest>>32)
 }
 
-func mapped(end uint64) (a [16]byte) {
-	a[10], a[11] = 0xff, 0xff
-	binary.BigEndian.PutUint32(a[12:], uint32(end>>32))
-	return a
+func putMapped(a *[16]byte, end uint64) {
+	binary.BigEndian.PutUint64(a[:], 0)
+	binary.BigEndian.PutUint64(a[8:], 0xffff<<32|end>>32)
 }
 
 // A seed makes hashes that nobody outside can foresee, so that nobody can

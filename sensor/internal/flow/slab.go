@@ -59,7 +59,7 @@ type origin struct {
 // neither of the two, ended and waiting for the harvest of its last record. So
 // within one harvest no slot stands for two flows.
 type chunk[K key] struct {
-	states     [chunkSlots]state[K]
+	states     [chunkSlots]state[K] // first: see family.state
 	origins    [chunkSlots]origin
 	free, live bitset
 	dirty      bitset // have something to say
@@ -83,9 +83,11 @@ func (f *family[K]) at(slot uint32) (*chunk[K], uint32) {
 	return f.chunks[slot>>chunkShift], slot % chunkSlots
 }
 
+// state returns what a slot holds. Its chunk, which must be there, is not touched, as
+// indexing would, to see that it is.
 func (f *family[K]) state(slot uint32) *state[K] {
 	c, i := f.at(slot)
-	return &c.states[i]
+	return (*state[K])(unsafe.Add(unsafe.Pointer(c), uintptr(i)*unsafe.Sizeof(state[K]{})))
 }
 
 // has tells whether a slot is one of this family.
@@ -103,8 +105,8 @@ func (f *family[K]) pends(slot uint32) bool {
 // find returns the live flow that has one of two keys, or noSlot.
 func (f *family[K]) find(hash uint32, k *keys[K]) (uint32, *state[K]) {
 	seg := f.index.segment(hash)
-	for i := home(hash); seg.entries[i] != 0; i = after(i) {
-		if e := seg.entries[i]; e.hash() == hash {
+	for i := home(hash); *seg.at(i) != 0; i = after(i) {
+		if e := *seg.at(i); e.hash() == hash {
 			if s := f.state(e.slot()); s.key == k.src || s.key == k.dst {
 				return e.slot(), s
 			}
@@ -124,11 +126,11 @@ const cacheLine = 64
 func (f *family[K]) guess(hash uint32) uint64 {
 	seg := f.index.segment(hash)
 	i := home(hash)
-	e := seg.entries[i]
+	e := *seg.at(i)
 	i = after(i)
 	first := -entry((uint64(e.hash()^hash) - 1) >> 63) // all ones where e is it, else 0
-	e = e&first | seg.entries[i]&^first
-	for ; e.hash() != hash; e = seg.entries[i] {
+	e = e&first | *seg.at(i)&^first
+	for ; e.hash() != hash; e = *seg.at(i) {
 		if e == 0 {
 			return 0
 		}
