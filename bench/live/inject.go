@@ -28,25 +28,26 @@ type instruction struct {
 	value     int32
 }
 
-// rewrite gives each frame one of 65536 source addresses at random and lets it go
+// rewrite gives each frame one of 10,000 source addresses at random and lets it go
 // up the stack. It is written out here so that no compiler for it is needed.
 var rewrite = []instruction{
-	{0x61, 0x16, 0, 0},       // r6 = context.data
-	{0x61, 0x12, 4, 0},       // r2 = context.data_end
-	{0xbf, 0x63, 0, 0},       // r3 = r6
-	{0x07, 0x03, 0, 60},      // r3 += 60
-	{0x2d, 0x23, 5, 0},       // if r3 > r2 goto the last two
-	{0x85, 0, 0, 7},          // r0 = bpf_get_prandom_u32()
-	{0x97, 0, 0, flows},      // r0 %= flows
-	{0x6b, 0x06, 28, 0},      // low half of the source address = r0
-	{0xb7, 0x00, 0, xdpPass}, // r0 = XDP_PASS
-	{0x95, 0, 0, 0},          // return
+	{0x61, 0x16, 0, 0},         // r6 = context.data
+	{0x61, 0x12, 4, 0},         // r2 = context.data_end
+	{0xbf, 0x63, 0, 0},         // r3 = r6
+	{0x07, 0x03, 0, 60},        // r3 += 60
+	{0x2d, 0x23, 5, 0},         // if r3 > r2 goto the last two
+	{0x85, 0, 0, 7},            // r0 = bpf_get_prandom_u32()
+	{0x97, 0, 0, flows},        // r0 %= flows
+	{0x6b, 0x06, sourceLow, 0}, // = r0
+	{0xb7, 0x00, 0, xdpPass},   // r0 = XDP_PASS
+	{0x95, 0, 0, 0},            // return
 	{0xb7, 0x00, 0, xdpDrop},
 	{0x95, 0, 0, 0},
 }
 
 const (
 	flows       = 10_000
+	sourceLow   = 28 // where the low half of the source address stands in a frame
 	xdpDrop     = 1
 	xdpPass     = 2
 	typeXDP     = 6

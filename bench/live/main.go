@@ -10,6 +10,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"os"
@@ -96,11 +97,16 @@ func run(sensors []string, only string, rounds int, length time.Duration, packet
 		{name: "netmon-sensor, snap auto", shards: 1, fanout: "hash", snap: "auto", against: "ringcount, 96 bytes"},
 		{name: "netmon-sensor, snap full", shards: 1, fanout: "hash", snap: "full", against: "ringcount, whole packets"},
 	}
-	for _, name := range []string{"imix", "full"} {
-		s, _ := traffic.Find(name)
-		s.Packets = min(s.Packets, 500_000) // and again from the start
+	for _, name := range []string{"imix", "full", "60 bytes"} {
+		var frames [][]byte
+		if s, ok := traffic.Find(name); ok {
+			s.Packets = min(s.Packets, 500_000) // and again from the start
+			frames = load(s)
+		} else {
+			frames = copies(frame(60))
+		}
 		if err := t.print("veth, "+name, one, func() (done sent, err error) {
-			pinned(1, func() { done, err = transmit("source", s, length) })
+			pinned(1, func() { done, err = transmit("source", frames, length) })
 			return done, err
 		}); err != nil {
 			return err
@@ -147,6 +153,16 @@ func frame(size int) []byte {
 	copy(f, []byte{2, 9, 9, 9, 9, 9, 2, 0, 0, 0, 0, 1, 0x08, 0x00, 0x45, 0, byte(length >> 8), byte(length),
 		0, 0, 0x40, 0, 60, 6, 0, 0, 10, 0, 0, 1, 100, 72, 0, 1, 0x01, 0xbb, 0x10, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x10, 0xfa, 0})
 	return f
+}
+
+// copies are as many frames as the injector makes of one.
+func copies(frame []byte) (all [][]byte) {
+	for n := range uint16(flows) {
+		f := bytes.Clone(frame)
+		binary.NativeEndian.PutUint16(f[sourceLow:], n)
+		all = append(all, f)
+	}
+	return all
 }
 
 type tables struct {

@@ -28,10 +28,9 @@ type message struct { // struct mmsghdr
 	_      [4]byte
 }
 
-// transmit sends a scene from an interface over and over, as fast as it goes and
+// transmit sends frames from an interface over and over, as fast as it goes and
 // around the queueing discipline, for so long.
-func transmit(iface string, s traffic.Scene, length time.Duration) (sent, error) {
-	frames := load(s)
+func transmit(iface string, frames [][]byte, length time.Duration) (sent, error) {
 	fd, err := packetSocket(iface)
 	if err != nil {
 		return sent{}, fmt.Errorf("send on %s: %w", iface, err)
