@@ -123,6 +123,9 @@ type shardRules struct {
 // what the rules exclude ends.
 func (s *shard) take(r *shardRules) {
 	s.check, s.loopback, s.sides.home = r.check, r.loopback, r.home
+	if s.check == nil && s.loopback == nil {
+		return
+	}
 	s.flows.Exclude(func(f *flow.Record) bool {
 		return !s.allows(&packet.Header{
 			Version: f.Version, Protocol: f.Protocol,
