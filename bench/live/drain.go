@@ -10,12 +10,14 @@ import (
 )
 
 const (
-	burst  = 400_000 // frames of 60 bytes that a ring of the default size holds
+	// burst is how many frames of 60 bytes fill two thirds of a ring of the default
+	// size: some of its blocks may be closed by their timer, not full.
+	burst  = 300_000
 	bursts = 4
 )
 
-// drain prints what the thread that reads takes for bursts that found it stopped: the
-// ring is full when it begins, so that it waits for nobody and nobody writes beside it.
+// drain prints what the thread that reads takes for bursts that found it stopped: all
+// is in the ring when it begins, so that it waits for nobody and nobody writes beside it.
 func (t tables) drain(i *injector, readers []reader) error {
 	const title = "drained, 60 bytes"
 	if !strings.Contains(title, t.only) {
@@ -61,7 +63,7 @@ func (r reader) drain(counter string, i *injector, costs *measure.Series) error 
 	return err
 }
 
-// burst has a reader find a full ring, and returns what its busiest thread takes.
+// burst has a reader find a burst in its ring, and returns what its busiest thread takes.
 func (p *running) burst(i *injector) (most time.Duration, err error) {
 	process := p.command.Process
 	process.Signal(syscall.SIGSTOP)
