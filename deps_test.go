@@ -28,7 +28,9 @@ var mayImport = []struct {
 	{"proto/rows", []string{"proto/netmonpb"}},
 	{"sensor/internal/packet", nil},
 	{"sensor/internal/names", nil},
-	{"sensor/internal/flow", []string{"sensor/internal/packet"}},
+	{"sensor/internal/prefetch", nil},
+	{"sensor/internal/flow", []string{"sensor/internal/packet", "sensor/internal/prefetch"}},
+	{"sensor/internal/capture", []string{"sensor/internal/prefetch"}},
 	{"sensor/internal/config", []string{"proto/...", "plugins"}}, // the exporters' schema
 	{"sensor/internal/export", []string{"proto/...", "plugins"}}, // the other end of the contract
 	{"sensor/internal/*", []string{"proto/..."}},
