@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -98,15 +99,16 @@ func run(sensors []string, only string, rounds int, length time.Duration, packet
 		{name: "netmon-sensor, snap full", shards: 1, fanout: "hash", snap: "full", against: "ringcount, whole packets"},
 	}
 	for _, name := range []string{"imix", "full", "60 bytes"} {
-		var frames [][]byte
-		if s, ok := traffic.Find(name); ok {
+		frames := sync.OnceValue(func() [][]byte { // which take a while to make
+			s, ok := traffic.Find(name)
+			if !ok {
+				return copies(frame(60))
+			}
 			s.Packets = min(s.Packets, 500_000) // and again from the start
-			frames = load(s)
-		} else {
-			frames = copies(frame(60))
-		}
+			return load(s)
+		})
 		if err := t.print("veth, "+name, one, func() (done sent, err error) {
-			pinned(1, func() { done, err = transmit("source", frames, length) })
+			pinned(1, func() { done, err = transmit("source", frames(), length) })
 			return done, err
 		}); err != nil {
 			return err
