@@ -177,10 +177,9 @@ func (s *shard) count(ps []capture.Packet) {
 		if h.Bytes > ordinary {
 			c.merged += s.extra(h, p.Interface, r.Slot)
 		}
-		if r.Undecided || h.SrcPort == portDNS || h.DstPort == portDNS || h.Fragment != packet.Whole || mdns(h) {
-			if !h.TCP || h.PayloadLength > 0 { // else there is nothing to show
-				s.observe(h, p, r)
-			}
+		if (r.Undecided || h.SrcPort == portDNS || h.DstPort == portDNS || h.Fragment != packet.Whole || mdns(h)) &&
+			(!h.TCP || h.PayloadLength > 0) { // else there is nothing to show
+			s.observe(h, p, r)
 		}
 	}
 }

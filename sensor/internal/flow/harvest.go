@@ -86,9 +86,18 @@ func visit[K key](t *Table, f *family[K], n uint32) {
 	f.shrink(n, &t.numbers)
 }
 
-// settle gives out the record of a flow that is due in the open harvest.
+// pends tells whether the record of a flow is due in an open harvest.
+func pends[K key](t *Table, f *family[K], slot uint32) bool {
+	if t.harvest.out == nil {
+		return false
+	}
+	c, i := f.at(slot)
+	return c.pending.has(i)
+}
+
+// settle gives out the record of a flow that is due in an open harvest.
 func settle[K key](t *Table, f *family[K], slot uint32) {
-	if f.pends(slot) {
+	if pends(t, f, slot) {
 		give(t, f, slot)
 	}
 }

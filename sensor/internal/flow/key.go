@@ -65,13 +65,13 @@ func (k key6) iface() uint16 { return uint16(k.rest >> 16) }
 
 // differs returns 0 for the same key, else 1, without a branch: which end sent a packet
 // cannot be foreseen.
-func (k key4) differs(o key4) uint64 { return notZero((k.a ^ o.a) | (k.b ^ o.b)) }
+func (k key4) differs(o key4) int { return notZero((k.a ^ o.a) | (k.b ^ o.b)) }
 
-func (k *key6) differs(o *key6) uint64 {
+func (k *key6) differs(o *key6) int {
 	return notZero((k.aHigh ^ o.aHigh) | (k.aLow ^ o.aLow) | (k.bHigh ^ o.bHigh) | (k.bLow ^ o.bLow) | (k.rest ^ o.rest))
 }
 
-func notZero(n uint64) uint64 { return (n | -n) >> 63 }
+func notZero(n uint64) int { return int((n | -n) >> 63) }
 
 func (k key4) describe(r *Record) {
 	r.Version, r.Protocol, r.Interface = 4, uint8(k.b), uint16(k.a)

@@ -8,7 +8,7 @@ import "github.com/netmon-sensor/netmon/sensor/internal/packet"
 func (t *Table) AddKnown(h *packet.Header, iface uint16, time int64) (Result, bool) {
 	slot := uint32(h.Hash>>32) - 1
 	if h.Version == 4 {
-		if !t.v4.has(slot) || t.harvest.out != nil && t.v4.pends(slot) {
+		if !t.v4.has(slot) || pends(t, &t.v4, slot) {
 			return Result{}, false
 		}
 		s := t.v4.state(slot)
@@ -19,7 +19,7 @@ func (t *Table) AddKnown(h *packet.Header, iface uint16, time int64) (Result, bo
 		}
 		return count(t, &t.v4, slot, s, h, direction, time), true
 	}
-	if !t.v6.has(slot) || t.harvest.out != nil && t.v6.pends(slot) {
+	if !t.v6.has(slot) || pends(t, &t.v6, slot) {
 		return Result{}, false
 	}
 	s := t.v6.state(slot)
@@ -39,16 +39,16 @@ func (s *state[K]) goesOn(h *packet.Header, time int64) bool {
 }
 
 // count counts a packet in its flow.
-func count[K key](t *Table, f *family[K], slot uint32, s *state[K], h *packet.Header, direction uint64, time int64) Result {
+func count[K key](t *Table, f *family[K], slot uint32, s *state[K], h *packet.Header, direction int, time int64) Result {
 	direction &= 1
 	if s.packets[direction]++; s.packets[direction] == 0 {
 		t.spill(slot).packets[direction] += 1 << 32
 	}
 	s.bytes[direction] += uint64(h.Bytes)
 	s.last = max(s.last, time)
-	if h.TCP && !s.usual(h, int(direction)) {
-		f.noteTCP(slot, s, h, int(direction))
-		follow(t, f, slot, s, h, int(direction), time)
+	if h.TCP && !s.usual(h, direction) {
+		f.noteTCP(slot, s, h, direction)
+		follow(t, f, slot, s, h, direction, time)
 	}
 	if s.marks&markDirty == 0 {
 		c, i := f.at(slot)

@@ -96,12 +96,6 @@ func (f *family[K]) has(slot uint32) bool {
 	return n < uint32(len(f.chunks)) && f.chunks[n] != nil
 }
 
-// pends tells whether a slot has something to say in the open harvest.
-func (f *family[K]) pends(slot uint32) bool {
-	c, i := f.at(slot)
-	return c.pending.has(i)
-}
-
 // find returns the live flow that has one of two keys, or noSlot.
 func (f *family[K]) find(hash uint32, k *keys[K]) (uint32, *state[K]) {
 	seg := f.index.segment(hash)
@@ -117,8 +111,6 @@ func (f *family[K]) find(hash uint32, k *keys[K]) (uint32, *state[K]) {
 
 // noSlot is beyond every slot.
 const noSlot = math.MaxUint32
-
-const cacheLine = 64
 
 // guess asks for the state that find will most likely return, and returns its slot
 // plus 1, or 0. How far an entry is from its home cannot be foreseen: the first two
@@ -141,7 +133,7 @@ func (f *family[K]) guess(hash uint32) uint64 {
 	}
 	s := f.state(e.slot())
 	prefetch.Line(unsafe.Pointer(&s.key))
-	if unsafe.Sizeof(*s) > cacheLine {
+	if unsafe.Sizeof(*s) > prefetch.LineSize {
 		prefetch.Line(unsafe.Pointer(&s.application)) // the last field
 	}
 	return uint64(e.slot()) + 1

@@ -158,7 +158,7 @@ func (t *Table) add(a *arrival) (Result, bool) {
 // would need room and there is none.
 func add[K key](t *Table, f *family[K], a *arrival, k *keys[K]) (Result, bool) {
 	slot, s := f.find(uint32(a.h.Hash), k)
-	if s != nil && t.harvest.out != nil {
+	if s != nil {
 		settle(t, f, slot)
 	}
 	if s != nil && f.over(slot, s, a, k) {
@@ -177,7 +177,7 @@ func add[K key](t *Table, f *family[K], a *arrival, k *keys[K]) (Result, bool) {
 		slot, s = begin(t, f, a, k)
 	}
 
-	direction := uint64(0)
+	direction := 0
 	if s.key != k.src {
 		direction = 1
 	}
@@ -223,9 +223,7 @@ func mayShowName(h *packet.Header) bool {
 
 // end takes a live flow out; its last record comes with the next harvest.
 func end[K key](t *Table, f *family[K], slot uint32) {
-	if t.harvest.out != nil {
-		settle(t, f, slot)
-	}
+	settle(t, f, slot)
 	leave(t, f, slot)
 }
 

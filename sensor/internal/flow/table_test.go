@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/netmon-sensor/netmon/sensor/internal/packet"
+	"github.com/netmon-sensor/netmon/sensor/internal/prefetch"
 )
 
 // numbered is a packet of a UDP flow of its own for every n.
@@ -428,7 +429,7 @@ func TestTimes(t *testing.T) {
 }
 
 func TestLayout(t *testing.T) {
-	if n := unsafe.Sizeof(state[key4]{}); n != cacheLine {
+	if n := unsafe.Sizeof(state[key4]{}); n != prefetch.LineSize {
 		t.Errorf("the state of a flow of IPv4 takes %d bytes", n)
 	}
 	if n := unsafe.Sizeof(segment{}); n != segmentBytes {

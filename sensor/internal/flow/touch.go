@@ -8,9 +8,8 @@ import "github.com/netmon-sensor/netmon/sensor/internal/packet"
 // before the first Add.
 func (t *Table) Touch(h *packet.Header, iface uint16) {
 	if h.Version == 4 {
-		var k keys[key4]
-		keys4(&k, h, iface)
-		hash := k.src.hash(&t.seed)
+		src, _ := ends4(h, iface)
+		hash := src.hash(&t.seed)
 		h.Hash = uint64(hash)
 		t.v4.index.prefetch(hash)
 	} else {
