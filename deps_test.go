@@ -27,9 +27,10 @@ var mayImport = []struct {
 	{"proto/netmonpb", nil},
 	{"proto/rows", []string{"proto/netmonpb"}},
 	{"sensor/internal/packet", nil},
-	{"sensor/internal/names", nil},
 	{"sensor/internal/prefetch", nil},
-	{"sensor/internal/flow", []string{"sensor/internal/packet", "sensor/internal/prefetch"}},
+	{"sensor/internal/index", []string{"sensor/internal/prefetch"}},
+	{"sensor/internal/names", []string{"sensor/internal/index", "sensor/internal/prefetch"}},
+	{"sensor/internal/flow", []string{"sensor/internal/packet", "sensor/internal/index", "sensor/internal/prefetch"}},
 	{"sensor/internal/capture", []string{"sensor/internal/prefetch"}},
 	{"sensor/internal/config", []string{"proto/...", "plugins"}}, // the exporters' schema
 	{"sensor/internal/export", []string{"proto/...", "plugins"}}, // the other end of the contract

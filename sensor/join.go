@@ -50,8 +50,10 @@ type join struct {
 	active   active
 
 	was    figuresWere
-	births []birth   // scratch
-	facts  []factRef // scratch
+	births []birth               // scratch
+	facts  []factRef             // scratch
+	spots  [lookahead]names.Spot // of facts i to ahead: see learn
+	ahead  int                   // facts for which there was one
 }
 
 // run publishes each epoch once every shard has closed it, until the last

@@ -48,9 +48,10 @@ func (j *join) name(hs []*harvest) {
 	slices.SortStableFunc(j.facts, func(a, b factRef) int { return cmp.Compare(a.f.Order, b.f.Order) })
 
 	learned := 0
+	j.ahead = 0
 	for _, b := range j.births {
 		for learned < len(j.facts) && j.facts[learned].f.Order < b.order {
-			j.learn(j.facts[learned])
+			j.learn(learned)
 			learned++
 		}
 		n := j.slot(b.h.shard, b.rec.Slot)
@@ -60,7 +61,7 @@ func (j *join) name(hs []*harvest) {
 		j.evidence.born(b.h.shard, b.rec, source)
 	}
 	for ; learned < len(j.facts); learned++ {
-		j.learn(j.facts[learned])
+		j.learn(learned)
 	}
 	for _, h := range hs {
 		for i := range h.names.Covers {
@@ -72,8 +73,27 @@ func (j *join) name(hs []*harvest) {
 	}
 }
 
-func (j *join) learn(f factRef) {
-	j.book.Learn(f.f, f.h.names.Text)
+// stride is how many facts lie between two steps of Book.Prefetch: what one asks for
+// is there when the next one reads it. lookahead is how many are prepared at once.
+const (
+	stride    = 5
+	lookahead = names.PrefetchSteps*stride + 1
+)
+
+// learn tells the book of fact i. The calls come in order.
+func (j *join) learn(i int) {
+	for ; j.ahead < min(i+lookahead, len(j.facts)); j.ahead++ {
+		f := &j.facts[j.ahead]
+		j.spots[j.ahead%lookahead] = j.book.Spot(f.f, f.h.names.Text)
+		j.book.Prefetch(&j.spots[j.ahead%lookahead], 0)
+	}
+	for step := 1; step < names.PrefetchSteps; step++ {
+		if next := i + lookahead - 1 - step*stride; next < j.ahead {
+			j.book.Prefetch(&j.spots[next%lookahead], step)
+		}
+	}
+	f := j.facts[i]
+	j.book.Learn(f.f, f.h.names.Text, j.spots[i%lookahead])
 	j.newest.learned(f.f, f.h.names.Text)
 	j.evidence.learned(f.f, f.h.names.Text, j.book)
 }

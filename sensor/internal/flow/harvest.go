@@ -59,8 +59,8 @@ func (t *Table) Continue(out *Records) { t.harvest.out = out }
 
 // flushed forgets what flows there were, whose chunks know already.
 func (t *Table) flushed() {
-	t.v4.index.reset()
-	t.v6.index.reset()
+	t.v4.index.Reset()
+	t.v6.index.Reset()
 	clear(t.active)
 	t.holes.clear()
 	t.stats.HeldPackets, t.stats.HeldBytes = 0, 0

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/netmon-sensor/netmon/sensor/internal/index"
 	"github.com/netmon-sensor/netmon/sensor/internal/prefetch"
 )
 
@@ -71,7 +72,7 @@ type chunk[K key] struct {
 // A family is the flows of one IP version. Chunks are numbered across the
 // families of a table, so that slots are.
 type family[K key] struct {
-	index  index
+	index  index.Index
 	chunks []*chunk[K] // nil: the other family's, or nobody's
 	open   []uint32    // chunks with free slots
 	flows  int         // live
@@ -98,11 +99,11 @@ func (f *family[K]) has(slot uint32) bool {
 
 // find returns the live flow that has one of two keys, or noSlot.
 func (f *family[K]) find(hash uint32, k *keys[K]) (uint32, *state[K]) {
-	seg := f.index.segment(hash)
-	for i := home(hash); *seg.at(i) != 0; i = after(i) {
-		if e := *seg.at(i); e.hash() == hash {
-			if s := f.state(e.slot()); s.key == k.src || s.key == k.dst {
-				return e.slot(), s
+	seg := f.index.Segment(hash)
+	for i := index.Home(hash); *seg.At(i) != 0; i = index.After(i) {
+		if e := *seg.At(i); e.Hash() == hash {
+			if s := f.state(e.Slot()); s.key == k.src || s.key == k.dst {
+				return e.Slot(), s
 			}
 		}
 	}
@@ -116,27 +117,27 @@ const noSlot = math.MaxUint32
 // plus 1, or 0. How far an entry is from its home cannot be foreseen: the first two
 // are told apart without a branch.
 func (f *family[K]) guess(hash uint32) uint64 {
-	seg := f.index.segment(hash)
-	i := home(hash)
-	e := *seg.at(i)
-	i = after(i)
-	first := -entry((uint64(e.hash()^hash) - 1) >> 63) // all ones where e is it, else 0
-	e = e&first | *seg.at(i)&^first
-	for ; e.hash() != hash; e = *seg.at(i) {
+	seg := f.index.Segment(hash)
+	i := index.Home(hash)
+	e := *seg.At(i)
+	i = index.After(i)
+	first := -index.Entry((uint64(e.Hash()^hash) - 1) >> 63) // all ones where e is it, else 0
+	e = e&first | *seg.At(i)&^first
+	for ; e.Hash() != hash; e = *seg.At(i) {
 		if e == 0 {
 			return 0
 		}
-		i = after(i)
+		i = index.After(i)
 	}
 	if e == 0 {
 		return 0
 	}
-	s := f.state(e.slot())
+	s := f.state(e.Slot())
 	prefetch.Line(unsafe.Pointer(&s.key))
 	if unsafe.Sizeof(*s) > prefetch.LineSize {
 		prefetch.Line(unsafe.Pointer(&s.application)) // the last field
 	}
-	return uint64(e.slot()) + 1
+	return uint64(e.Slot()) + 1
 }
 
 // take makes a free slot live and returns it.
@@ -173,7 +174,7 @@ func (f *family[K]) grow(n uint32) {
 // end takes a live flow out of the index. Its slot waits for the harvest.
 func (f *family[K]) end(seed *seed, slot uint32) {
 	c, i := f.at(slot)
-	f.index.remove(c.states[i].key.hash(seed), slot)
+	f.index.Remove(c.states[i].key.hash(seed), slot)
 	c.end(i)
 	f.flows--
 }
@@ -229,7 +230,7 @@ func (f *family[K]) shrink(n uint32, numbers *chunkNumbers) {
 
 // bytes is what the family occupies.
 func (f *family[K]) bytes() int {
-	n := f.index.bytes() + 8*len(f.chunks)
+	n := f.index.Bytes() + 8*len(f.chunks)
 	for _, c := range f.chunks {
 		if c != nil {
 			n += int(unsafe.Sizeof(*c))

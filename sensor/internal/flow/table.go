@@ -99,8 +99,8 @@ type Stats struct {
 // New returns an empty table.
 func New(o Options) *Table {
 	t := &Table{options: o, seed: newSeed()}
-	t.v4.index.reset()
-	t.v6.index.reset()
+	t.v4.index.Reset()
+	t.v6.index.Reset()
 	t.fragments.limit = maxFragments
 	if o.KeepIdle {
 		t.fragments.limit = maxFragmentsReplay
@@ -189,7 +189,7 @@ func add[K key](t *Table, f *family[K], a *arrival, k *keys[K]) (Result, bool) {
 // begin makes a new flow without counters.
 func begin[K key](t *Table, f *family[K], a *arrival, k *keys[K]) (uint32, *state[K]) {
 	slot := f.take(&t.numbers)
-	f.index.insert(uint32(a.h.Hash), slot)
+	f.index.Insert(uint32(a.h.Hash), slot)
 	t.stats.Born++
 	if t.born++; t.born == 0 {
 		t.born = 1 // 0 names no flow

@@ -432,9 +432,6 @@ func TestLayout(t *testing.T) {
 	if n := unsafe.Sizeof(state[key4]{}); n != prefetch.LineSize {
 		t.Errorf("the state of a flow of IPv4 takes %d bytes", n)
 	}
-	if n := unsafe.Sizeof(segment{}); n != segmentBytes {
-		t.Errorf("a segment takes %d bytes", n)
-	}
 	table := New(Options{})
 	worst := 0.0
 	for n := range 300_000 {

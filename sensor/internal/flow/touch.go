@@ -11,13 +11,13 @@ func (t *Table) Touch(h *packet.Header, iface uint16) {
 		src, _ := ends4(h, iface)
 		hash := src.hash(&t.seed)
 		h.Hash = uint64(hash)
-		t.v4.index.prefetch(hash)
+		t.v4.index.Prefetch(hash)
 	} else {
 		var k keys[key6]
 		keys6(&k, h, iface)
 		hash := hash6(&k.src, &t.seed)
 		h.Hash = uint64(hash)
-		t.v6.index.prefetch(hash)
+		t.v6.index.Prefetch(hash)
 	}
 }
 

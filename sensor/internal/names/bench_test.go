@@ -118,7 +118,7 @@ func BenchmarkLearn(b *testing.B) {
 	for b.Loop() {
 		n++
 		f.Address[12], f.Address[13], f.Address[14] = byte(n), byte(n>>8), byte(n>>16)&1
-		book.Learn(&f, text)
+		book.Learn(&f, text, book.Spot(&f, text))
 	}
 }
 
@@ -127,7 +127,8 @@ func BenchmarkLookup(b *testing.B) {
 	f := Fact{Client: addr(1), NameEnd: 11}
 	for n := range uint32(100_000) {
 		f.Address[12], f.Address[13], f.Address[14] = byte(n), byte(n>>8), byte(n>>16)
-		book.Learn(&f, []byte("example.com"))
+		text := []byte("example.com")
+		book.Learn(&f, text, book.Spot(&f, text))
 	}
 	a, n := [16]byte{}, uint32(0)
 	b.ReportAllocs()

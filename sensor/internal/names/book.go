@@ -1,6 +1,14 @@
 package names
 
-import "slices"
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"slices"
+	"unsafe"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/index"
+	"github.com/netmon-sensor/netmon/sensor/internal/prefetch"
+)
 
 // ID stands for a name within one Book; 0 is no name. It may be given to another
 // name once a Sweep found it unused.
@@ -15,14 +23,16 @@ type Book struct {
 	addresses generations[[16]byte, byAddress] // to everyone and to anybody
 	covers    generations[ID, uint64]          // Order of the first answer that said so
 	turn      uint64                           // answers learned so far: which is later
+	seed      maphash.Seed
 
-	ids    map[string]ID
-	names  []string // by ID
-	latest ID       // of Intern
-	free   []ID     // the last is used next
-	sweep  int      // names in use at which a Sweep is due
-	text   int      // bytes of the names
-	bound  int      // of names, and by textPerName of their bytes; 0 is none
+	ids    index.Index // by the hash of the name
+	known  int         // names in use
+	names  []string    // by ID
+	latest ID          // of Intern
+	free   []ID        // the last is used next
+	sweep  int         // names in use at which a Sweep is due
+	text   int         // bytes of the names
+	bound  int         // of names, and by textPerName of their bytes; 0 is none
 
 	// Overflowed counts names that found no room: their flows have none.
 	Overflowed uint64
@@ -31,7 +41,20 @@ type Book struct {
 	Evicted uint64
 }
 
-type answerKey struct{ address, client [16]byte }
+// answerKey is an address and the client that was told it.
+type answerKey [32]byte
+
+func newAnswerKey(address, client *[16]byte) (k answerKey) {
+	copy(k[:16], address[:])
+	copy(k[16:], client[:])
+	return k
+}
+
+// A Spot is where a Book keeps what a fact is about.
+type Spot struct {
+	name, address, answer uint32 // hashes
+	id                    ID     // of a name with that hash, once Prefetch came to it
+}
 
 type answer struct {
 	turn uint64
@@ -58,39 +81,85 @@ func nameBound(maxAddresses int) int {
 // remembers as many answers to single clients, twice as many names (4096 at least), and
 // some cover names; 0 is no bound.
 func NewBook(maxAddresses int) *Book {
-	return &Book{
+	b := &Book{
 		answers:   newGenerations[answerKey, answer](maxAddresses),
 		addresses: newGenerations[[16]byte, byAddress](maxAddresses),
 		covers:    newGenerations[ID, uint64](min(maxAddresses, maxCoverNames)),
-		ids:       map[string]ID{},
 		names:     make([]string, 1),
+		seed:      maphash.MakeSeed(),
 		sweep:     smallestSweep,
 		bound:     nameBound(maxAddresses),
 	}
+	b.ids.Reset()
+	return b
 }
 
-// Learn remembers a fact; text is the Harvest.Text it points into.
-func (b *Book) Learn(f *Fact, text []byte) {
+// Spot returns where f, with the Harvest.Text it points into, is looked for.
+func (b *Book) Spot(f *Fact, text []byte) Spot {
+	k := newAnswerKey(&f.Address, &f.Client)
+	return Spot{b.hash(text[f.NameStart:f.NameEnd]), b.hash(k[:16]), b.hash(k[:]), 0}
+}
+
+func (b *Book) hash(bytes []byte) uint32 { return uint32(maphash.Bytes(b.seed, bytes)) }
+
+func (b *Book) hashID(id ID) uint32 {
+	return b.hash(binary.LittleEndian.AppendUint32(nil, uint32(id)))
+}
+
+// PrefetchSteps is how many times Prefetch is called for a Spot.
+const PrefetchSteps = 3
+
+// Prefetch asks for memory that Learn will need at s. Each step, from 0, reads where
+// the one before asked for, so other facts should have their turn between them.
+func (b *Book) Prefetch(s *Spot, step int) {
+	switch step {
+	case 0:
+		b.ids.Prefetch(s.name)
+		b.addresses.expect(s.address)
+		b.answers.expect(s.answer)
+	case 1:
+		b.addresses.near(s.address)
+		b.answers.near(s.answer)
+		for id := range b.ids.Slots(s.name) {
+			s.id = ID(id)
+			prefetch.Line(unsafe.Pointer(&b.names[id]))
+			break
+		}
+	case 2:
+		prefetch.Line(unsafe.Pointer(unsafe.StringData(b.names[s.id])))
+	}
+}
+
+// Learn remembers a fact that belongs at s; text is the Harvest.Text it points into.
+func (b *Book) Learn(f *Fact, text []byte, s Spot) {
 	b.turn++
-	a := answer{turn: b.turn, id: b.Intern(text[f.NameStart:f.NameEnd])}
-	e, _ := b.addresses.get(f.Address)
+	a := answer{turn: b.turn, id: b.intern(text[f.NameStart:f.NameEnd], s.name)}
+	if !f.Everyone {
+		k := newAnswerKey(&f.Address, &f.Client)
+		v, forgotten := b.answers.enter(s.answer, &k)
+		*v = a
+		b.Evicted += forgotten
+	}
+	e, forgotten := b.addresses.enter(s.address, &f.Address)
 	e.anybody = a
 	if f.Everyone {
 		e.everyone = a
-	} else {
-		b.Evicted += b.answers.put(answerKey{f.Address, f.Client}, a)
 	}
-	b.Evicted += b.addresses.put(f.Address, e)
+	b.Evicted += forgotten
 }
 
 // Lookup returns the name that the latest answer gave to responder's address:
 // that to the initiator or to everyone if there is one, else that to anybody.
 func (b *Book) Lookup(initiator, responder [16]byte) (ID, Source) {
-	e, ok := b.addresses.get(responder)
-	if !ok {
+	e := b.addresses.get(b.hash(responder[:]), &responder)
+	if e == nil {
 		return 0, None
 	}
-	a, _ := b.answers.get(answerKey{responder, initiator})
+	k := newAnswerKey(&responder, &initiator)
+	var a answer
+	if v := b.answers.get(b.hash(k[:]), &k); v != nil {
+		a = *v
+	}
 	if e.everyone.turn > a.turn {
 		a = e.everyone
 	}
@@ -104,7 +173,7 @@ func (b *Book) Lookup(initiator, responder [16]byte) (ID, Source) {
 func (b *Book) Len() int { return b.addresses.len() }
 
 // Names returns how many names are in use.
-func (b *Book) Names() int { return len(b.ids) }
+func (b *Book) Names() int { return b.known }
 
 // Age forgets the answers and covers that were neither given again nor looked up since the
 // last call. Called once an hour of packet time, it keeps each for an hour at least.
@@ -115,18 +184,20 @@ func (b *Book) Age() {
 }
 
 // Intern returns the ID of name, which must be in its normal form; 0 for "".
-func (b *Book) Intern(name []byte) ID {
+func (b *Book) Intern(name []byte) ID { return b.intern(name, b.hash(name)) }
+
+func (b *Book) intern(name []byte, hash uint32) ID {
 	if len(name) == 0 {
 		return 0
 	}
 	if b.names[b.latest] == string(name) {
 		return b.latest // most messages give a name to several addresses
 	}
-	if id, ok := b.ids[string(name)]; ok {
+	if id := b.find(name, hash); id != 0 {
 		b.latest = id
 		return id
 	}
-	if b.bound > 0 && (len(b.ids) >= b.bound || b.text+len(name) > b.bound*textPerName) {
+	if b.bound > 0 && (b.known >= b.bound || b.text+len(name) > b.bound*textPerName) {
 		b.Overflowed++
 		return 0
 	}
@@ -141,19 +212,30 @@ func (b *Book) Intern(name []byte) ID {
 		id = ID(len(b.names))
 		b.names = append(b.names, s)
 	}
-	b.ids[s], b.latest = id, id
+	b.ids.Insert(hash, uint32(id))
+	b.known++
+	b.latest = id
 	return id
+}
+
+func (b *Book) find(name []byte, hash uint32) ID {
+	for id := range b.ids.Slots(hash) {
+		if b.names[id] == string(name) {
+			return ID(id)
+		}
+	}
+	return 0
 }
 
 // Name returns the name of id, or "" for 0.
 func (b *Book) Name(id ID) string { return b.names[id] }
 
 // WantSweep says whether there are so many names that a Sweep is worth its time.
-func (b *Book) WantSweep() bool { return len(b.ids) >= b.sweep || b.Tight() }
+func (b *Book) WantSweep() bool { return b.known >= b.sweep || b.Tight() }
 
 // Tight says whether there is hardly room for more names: then it is time to Age.
 func (b *Book) Tight() bool {
-	return b.bound > 0 && (len(b.ids) >= b.bound*7/8 || b.text >= b.bound*textPerName*7/8)
+	return b.bound > 0 && (b.known >= b.bound*7/8 || b.text >= b.bound*textPerName*7/8)
 }
 
 // Sweep frees the IDs in use neither by answers nor by the join, which marks
@@ -162,21 +244,15 @@ func (b *Book) Tight() bool {
 func (b *Book) Sweep(live func(mark func(ID))) {
 	used := make([]bool, len(b.names))
 	mark := func(id ID) { used[id] = true }
-	for _, m := range []map[answerKey]answer{b.answers.young, b.answers.old} {
-		for _, a := range m {
-			mark(a.id)
-		}
+	for _, a := range b.answers.each {
+		mark(a.id)
 	}
-	for _, m := range []map[[16]byte]byAddress{b.addresses.young, b.addresses.old} {
-		for _, e := range m {
-			mark(e.everyone.id)
-			mark(e.anybody.id)
-		}
+	for _, e := range b.addresses.each {
+		mark(e.everyone.id)
+		mark(e.anybody.id)
 	}
-	for _, m := range []map[ID]uint64{b.covers.young, b.covers.old} {
-		for id := range m {
-			mark(id)
-		}
+	for id := range b.covers.each {
+		mark(*id)
 	}
 	live(mark)
 	b.latest = 0
@@ -185,13 +261,16 @@ func (b *Book) Sweep(live func(mark func(ID))) {
 		if used[id] {
 			continue
 		}
-		delete(b.ids, b.names[id])
-		b.text -= len(b.names[id])
-		b.names[id] = ""
+		if s := b.names[id]; s != "" {
+			b.ids.Remove(b.hash([]byte(s)), uint32(id))
+			b.known--
+			b.text -= len(s)
+			b.names[id] = ""
+		}
 		b.free = append(b.free, ID(id))
 	}
 	b.trim()
-	b.sweep = max(2*len(b.ids), smallestSweep)
+	b.sweep = max(2*b.known, smallestSweep)
 }
 
 // trim gives back the memory of IDs beyond the highest in use.
@@ -202,54 +281,4 @@ func (b *Book) trim() {
 	}
 	b.free = slices.DeleteFunc(b.free, func(id ID) bool { return int(id) >= n })
 	b.names = b.names[:n]
-}
-
-// generations is a map that forgets what is not used: what get or put touched is
-// young, and ageing forgets all that is not.
-type generations[K comparable, V any] struct {
-	young, old map[K]V
-	half       int // most entries of each; 0 is no bound
-}
-
-func newGenerations[K comparable, V any](max int) generations[K, V] {
-	g := generations[K, V]{young: map[K]V{}, old: map[K]V{}}
-	if max > 0 {
-		g.half = (max + 1) / 2
-	}
-	return g
-}
-
-func (g *generations[K, V]) len() int { return len(g.young) + len(g.old) }
-
-// get returns the value of k. Finding it in the old generation makes it young as
-// soon as there is room: a look-up forgets nothing.
-func (g *generations[K, V]) get(k K) (V, bool) {
-	if v, ok := g.young[k]; ok {
-		return v, true
-	}
-	v, ok := g.old[k]
-	if ok && (g.half == 0 || len(g.young) < g.half) {
-		delete(g.old, k)
-		g.young[k] = v
-	}
-	return v, ok
-}
-
-// put sets the value of k and returns how many entries had to be forgotten.
-func (g *generations[K, V]) put(k K, v V) (forgotten uint64) {
-	if g.half > 0 && len(g.young) >= g.half {
-		if _, ok := g.young[k]; !ok {
-			delete(g.old, k)
-			forgotten = uint64(len(g.old))
-			g.age()
-		}
-	}
-	delete(g.old, k)
-	g.young[k] = v
-	return forgotten
-}
-
-func (g *generations[K, V]) age() {
-	clear(g.old)
-	g.young, g.old = g.old, g.young
 }

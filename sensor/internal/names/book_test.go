@@ -13,7 +13,8 @@ func learn(b *Book, client, address byte, name string) {
 	if client == 0 {
 		f.Client, f.Everyone = [16]byte{}, true
 	}
-	b.Learn(&f, []byte(name))
+	text := []byte(name)
+	b.Learn(&f, text, b.Spot(&f, text))
 }
 
 func wantLookup(t *testing.T, b *Book, initiator, responder byte, name string, source Source) {
@@ -105,7 +106,8 @@ func TestBookIsBounded(t *testing.T) {
 	for i := range 1000 {
 		f := Fact{Client: addr(1), NameEnd: 1}
 		f.Address[0], f.Address[1] = byte(i>>8), byte(i)
-		b.Learn(&f, []byte("a"))
+		text := []byte("a")
+		b.Learn(&f, text, b.Spot(&f, text))
 		if b.Len() > most || b.answers.len() > most {
 			t.Fatalf("%d addresses, %d answers", b.Len(), b.answers.len())
 		}

@@ -287,7 +287,7 @@ func nameFlows(flows []*testFlow, h *Harvest) {
 	facts := h.Facts
 	for _, f := range flows {
 		for len(facts) > 0 && facts[0].Order < f.order {
-			book.Learn(&facts[0], h.Text)
+			book.Learn(&facts[0], h.Text, book.Spot(&facts[0], h.Text))
 			facts = facts[1:]
 		}
 		if f.source == 0 {

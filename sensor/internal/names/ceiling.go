@@ -1,6 +1,10 @@
 package names
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/index"
+)
 
 // MapBytes bounds what a map of n entries of a size takes: it is at worst
 // half of seven eighths full, with a byte more per entry.
@@ -39,9 +43,10 @@ func (l Limits) Ceiling(slots int64) int64 {
 // BookCeiling bounds the memory of a Book for so many addresses.
 func BookCeiling(maxAddresses int) int64 {
 	names := nameBound(maxAddresses)
-	return MapBytes(maxAddresses, unsafe.Sizeof(answerKey{})+unsafe.Sizeof(answer{})) +
-		MapBytes(maxAddresses, 16+unsafe.Sizeof(byAddress{})) +
-		MapBytes(min(maxAddresses, maxCoverNames), 12) +
-		MapBytes(names, 20) + Grown(int64(names)*(16+4)) + int64(names)*textPerName +
+	generations := func(max int, size uintptr) int64 { return 2 * tableCeiling((max+1)/2, size) }
+	return generations(maxAddresses, unsafe.Sizeof(entry[answerKey, answer]{})) +
+		generations(maxAddresses, unsafe.Sizeof(entry[[16]byte, byAddress]{})) +
+		generations(min(maxAddresses, maxCoverNames), unsafe.Sizeof(entry[ID, uint64]{})) +
+		index.Ceiling(int64(names)) + Grown(int64(names)*(16+4)) + int64(names)*textPerName +
 		int64(names)*16 // a string is rounded up to a size of the allocator
 }

@@ -94,10 +94,13 @@ func isKnownCover(name string) bool {
 // Calls come in Order, like those of Learn.
 func (b *Book) LearnCover(c *Cover, text []byte) {
 	id := b.Intern(text[c.NameStart:c.NameEnd])
-	if order, ok := b.covers.get(id); ok && order <= c.Order {
+	hash := b.hashID(id)
+	if order := b.covers.get(hash, &id); order != nil && *order <= c.Order {
 		return
 	}
-	b.Evicted += b.covers.put(id, c.Order)
+	order, forgotten := b.covers.enter(hash, &id)
+	*order = c.Order
+	b.Evicted += forgotten
 }
 
 // IsCover says whether name is a cover name that was learned before the frame of
@@ -106,6 +109,6 @@ func (b *Book) IsCover(name ID, before uint64) bool {
 	if isKnownCover(b.Name(name)) {
 		return true
 	}
-	order, ok := b.covers.get(name)
-	return ok && order < before
+	order := b.covers.get(b.hashID(name), &name)
+	return order != nil && *order < before
 }
