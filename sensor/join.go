@@ -1,7 +1,6 @@
 package sensor
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -51,6 +50,7 @@ type join struct {
 
 	was    figuresWere
 	births []birth               // scratch
+	merged []birth               // scratch of sortBirths
 	facts  []factRef             // scratch
 	spots  [lookahead]names.Spot // of facts i to ahead: see learn
 	ahead  int                   // facts for which there was one
@@ -177,7 +177,7 @@ func (j *join) count(hs []*harvest) {
 			}
 		}
 	}
-	slices.SortFunc(j.births, func(a, b birth) int { return cmp.Compare(a.order, b.order) })
+	j.sortBirths()
 	for _, b := range j.births {
 		j.add(b.h, b.rec, true)
 	}

@@ -44,8 +44,11 @@ func (j *join) name(hs []*harvest) {
 			}
 		}
 	}
-	slices.SortFunc(j.births, func(a, b birth) int { return cmp.Compare(a.order, b.order) })
-	slices.SortStableFunc(j.facts, func(a, b factRef) int { return cmp.Compare(a.f.Order, b.f.Order) })
+	j.sortBirths()
+	order := func(a, b factRef) int { return cmp.Compare(a.f.Order, b.f.Order) }
+	if !slices.IsSortedFunc(j.facts, order) { // one shard's are
+		slices.SortStableFunc(j.facts, order)
+	}
 
 	learned := 0
 	j.ahead = 0
