@@ -57,36 +57,41 @@ func (t *traffic) add(o traffic) {
 
 // newReport returns a report that keeps flows, or only their sums where it can.
 func newReport(shards int, keep bool) *report {
-	return &report{live: make([]pieces[liveFlow], shards), keep: keep}
+	return &report{
+		live: make([]pieces[liveFlow], shards), keep: keep,
+		sums: reportSums{v4: newAddressSums(), v6: newAddressSums()},
+	}
 }
 
 // add sums a record into its flow and takes over the flow's name, which may
 // have been found since the record before.
 func (p *report) add(shard int, r *flow.Record, n *flowName) {
 	if r.Counted && r.Ended { // all of the flow
-		f := newReportFlow(r)
-		f.take(r, n)
+		var f *reportFlow
 		if p.keep {
-			*p.flows.at(p.flows.n) = f
+			f = p.flows.at(p.flows.n)
 		} else {
-			p.sums.add(&f)
+			f = p.sums.next()
 		}
+		f.begin(r)
+		f.take(r, n)
 		return
 	}
 	l := p.live[shard].at(int(r.Slot))
 	if l.index == 0 || l.generation != r.Generation {
 		*l = liveFlow{r.Generation, uint32(p.flows.n) + 1}
-		*p.flows.at(p.flows.n) = newReportFlow(r)
+		p.flows.at(p.flows.n).begin(r)
 	}
 	p.flows.at(int(l.index-1)).take(r, n)
 }
 
-func newReportFlow(r *flow.Record) reportFlow {
-	return reportFlow{
-		initiator: r.Initiator, responder: r.Responder,
-		initiatorPort: r.InitiatorPort, responderPort: r.ResponderPort,
-		version: r.Version, protocol: r.Protocol, start: r.Start, order: r.Order,
-	}
+// begin makes f the flow of a record, with nothing sent yet. Field by field: a whole
+// one would be put together elsewhere and copied.
+func (f *reportFlow) begin(r *flow.Record) {
+	f.initiator, f.responder = r.Initiator, r.Responder
+	f.initiatorPort, f.responderPort = r.InitiatorPort, r.ResponderPort
+	f.version, f.protocol, f.start, f.order = r.Version, r.Protocol, r.Start, r.Order
+	f.sent, f.received = traffic{}, traffic{}
 }
 
 func (f *reportFlow) take(r *flow.Record, n *flowName) {
@@ -118,10 +123,8 @@ type (
 	reportJSON struct {
 		Schema       string         `json:"schema"`
 		Totals       totalsJSON     `json:"totals"`
-		Domains      []domainJSON   `json:"-"` // written line by line
 		Unattributed domainJSON     `json:"unattributed"`
 		Protocols    []protocolJSON `json:"protocols"`
-		IPs          []ipJSON       `json:"-"` // likewise
 		DNS          dnsJSON        `json:"dns"`
 		Capture      captureJSON    `json:"capture"`
 	}
@@ -151,13 +154,6 @@ type (
 		IPBytes     uint64 `json:"ip_bytes"`
 		Connections uint64 `json:"connections"`
 	}
-	ipJSON struct {
-		IP         string `json:"ip"`
-		PacketsOut uint64 `json:"packets_out"`
-		PacketsIn  uint64 `json:"packets_in"`
-		BytesOut   uint64 `json:"bytes_out"`
-		BytesIn    uint64 `json:"bytes_in"`
-	}
 	dnsJSON struct {
 		Queries   uint64            `json:"queries"`
 		Responses uint64            `json:"responses"`
@@ -185,7 +181,7 @@ type (
 // write prints the report. Everything in it has an order of its own, so that
 // the same capture always prints the same bytes.
 func (p *report) write(w io.Writer, name func(names.ID) string, file *capture.File, withFlows bool) error {
-	out := p.summary(name)
+	out := p.summary()
 	if damage := file.Damage(); damage != nil {
 		s := damage.Error()
 		out.Capture.Error = &s
@@ -196,12 +192,22 @@ func (p *report) write(w io.Writer, name func(names.ID) string, file *capture.Fi
 	}
 	b := bufio.NewWriterSize(w, 1<<16)
 	b.Write(head[:len(head)-len("\n}")])
-	lines(b, "domains", out.Domains, (*domainJSON).append)
-	lines(b, "ips", out.IPs, (*ipJSON).append)
+	domains := p.sums.domainsInOrder(name)
+	lines(b, "domains", len(domains), func(i int, line []byte) []byte {
+		id := domains[i].at
+		d := p.sums.domains.at(id).json(name(names.ID(id)))
+		return d.append(line)
+	})
+	ips := p.sums.ipsInOrder()
+	lines(b, "ips", len(ips), func(i int, line []byte) []byte {
+		p.sums.touchIP(ips, i)
+		ip, version := p.sums.ip(ips[i].at)
+		return ip.append(line, version)
+	})
 	if withFlows {
 		sorted := slices.SortedFunc(p.flows.each(), func(a, b *reportFlow) int { return cmp.Compare(a.order, b.order) })
-		lines(b, "flows", sorted, func(f **reportFlow, line []byte) []byte {
-			encoded, failed := json.Marshal((*f).json(name, file))
+		lines(b, "flows", len(sorted), func(i int, line []byte) []byte {
+			encoded, failed := json.Marshal(sorted[i].json(name, file))
 			err = errors.Join(err, failed)
 			return append(line, encoded...)
 		})
@@ -210,14 +216,14 @@ func (p *report) write(w io.Writer, name func(names.ID) string, file *capture.Fi
 	return errors.Join(err, b.Flush())
 }
 
-// lines adds a list to an object that is being written, an entry on each line.
+// lines adds a list of n to an object that is being written, an entry on each line.
 // There may be millions: none of them waits in memory for the others.
-func lines[T any](b *bufio.Writer, name string, list []T, encode func(v *T, line []byte) []byte) {
+func lines(b *bufio.Writer, name string, n int, encode func(i int, line []byte) []byte) {
 	fmt.Fprintf(b, ",\n %q: [", name)
 	separator := "\n  "
 	var line []byte
-	for i := range list {
-		line = encode(&list[i], append(line[:0], separator...))
+	for i := range n {
+		line = encode(i, append(line[:0], separator...))
 		b.Write(line)
 		separator = ",\n  "
 	}
@@ -236,19 +242,19 @@ func (d *domainJSON) append(b []byte) []byte {
 }
 
 // append does the same for an address.
-func (p *ipJSON) append(b []byte) []byte {
-	b = append(append(append(b, `{"ip":"`...), p.IP...), '"')
-	b = number(b, `,"packets_out":`, p.PacketsOut)
-	b = number(b, `,"packets_in":`, p.PacketsIn)
-	b = number(b, `,"bytes_out":`, p.BytesOut)
-	return append(number(b, `,"bytes_in":`, p.BytesIn), '}')
+func (s *addressSum) append(b []byte, version uint8) []byte {
+	b = append(addressOf(s.address, version).AppendTo(append(b, `{"ip":"`...)), '"')
+	b = number(b, `,"packets_out":`, s.out.packets)
+	b = number(b, `,"packets_in":`, s.in.packets)
+	b = number(b, `,"bytes_out":`, s.out.bytes)
+	return append(number(b, `,"bytes_in":`, s.in.bytes), '}')
 }
 
 func number(b []byte, key string, n uint64) []byte {
 	return strconv.AppendUint(append(b, key...), n, 10)
 }
 
-// all yields every flow.
+// json is f as it is printed.
 func (f *reportFlow) json(name func(names.ID) string, file *capture.File) *flowJSON {
 	j := &flowJSON{
 		Proto:     rows.ProtocolName(uint32(f.protocol)),
