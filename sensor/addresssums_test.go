@@ -112,27 +112,6 @@ func TestSameHash(t *testing.T) {
 	}
 }
 
-// TestProbesAreFew: addresses that differ in few bits do not stand in each other's way.
-func TestProbesAreFew(t *testing.T) {
-	for shift := range 120 {
-		s, distance := newAddressSums(), 0
-		for i := range uint64(1 << 11) {
-			var a [16]byte
-			binary.BigEndian.PutUint64(a[:], i<<max(shift-64, 0)*min(uint64(shift)/64, 1))
-			binary.BigEndian.PutUint64(a[8:], i<<shift)
-			s.find(&a, s.touch(&a))
-		}
-		for i, e := range s.index {
-			if e != 0 {
-				distance += (i - int(uint32(e>>32)>>s.shift)) & (len(s.index) - 1)
-			}
-		}
-		if distance > 4*s.sums.n {
-			t.Errorf("shifted by %d: %d steps for %d addresses", shift, distance, s.sums.n)
-		}
-	}
-}
-
 // BenchmarkSums times adding up a flow, among so many addresses.
 func BenchmarkSums(b *testing.B) {
 	for _, n := range []uint32{1 << 10, 1 << 14, 1 << 20} {
