@@ -1,5 +1,10 @@
 package names
 
+import (
+	"bytes"
+	"encoding/binary"
+)
+
 // maxName is the longest name in its normal form.
 const maxName = 253
 
@@ -11,41 +16,51 @@ func appendNormal(dst, name []byte) ([]byte, bool) {
 	if n := len(name); n > 0 && name[n-1] == '.' {
 		name = name[:n-1]
 	}
-	if len(name) == 0 || len(name) > maxName {
+	if len(name) == 0 || len(name) > maxName || name[len(name)-1] == '.' {
 		return dst, false
 	}
-	start, label := len(dst), 0
-	for i, c := range name {
-		if c == '.' {
-			if i == label || i-label > 63 {
-				return dst[:start], false
-			}
-			label = i + 1
-		}
-		n := normal[c]
-		if n == 0 {
-			return dst[:start], false
-		}
-		dst = append(dst, n)
-	}
-	last := dst[start+label:]
-	if len(last) == 0 || len(last) > 63 || isNumber(last) {
+	start, end := len(dst), len(dst)+len(name)
+	dst = append(append(dst, name...), "aaaaaaaa"...)
+	bad := normalWords(dst[start:])
+	out := dst[start:end]
+	if bad&highBits != 0 || hasLongLabel(out) || bad != 0 && isNumber(lastLabel(out)) {
 		return dst[:start], false
 	}
-	return dst, true
+	return dst[:end], true
 }
 
-// normal maps a byte of a name to its normal form, and what is no byte of a
-// name to 0.
-var normal = [256]byte{
-	'-': '-', '.': '.', '_': '_',
-	'0': '0', '1': '1', '2': '2', '3': '3', '4': '4', '5': '5', '6': '6', '7': '7', '8': '8', '9': '9',
-	'a': 'a', 'b': 'b', 'c': 'c', 'd': 'd', 'e': 'e', 'f': 'f', 'g': 'g', 'h': 'h', 'i': 'i', 'j': 'j',
-	'k': 'k', 'l': 'l', 'm': 'm', 'n': 'n', 'o': 'o', 'p': 'p', 'q': 'q', 'r': 'r', 's': 's', 't': 't',
-	'u': 'u', 'v': 'v', 'w': 'w', 'x': 'x', 'y': 'y', 'z': 'z',
-	'A': 'a', 'B': 'b', 'C': 'c', 'D': 'd', 'E': 'e', 'F': 'f', 'G': 'g', 'H': 'h', 'I': 'i', 'J': 'j',
-	'K': 'k', 'L': 'l', 'M': 'm', 'N': 'n', 'O': 'o', 'P': 'p', 'Q': 'q', 'R': 'r', 'S': 's', 'T': 't',
-	'U': 'u', 'V': 'v', 'W': 'w', 'X': 'x', 'Y': 'y', 'Z': 'z',
+// normalWords makes the whole words of b their normal form. A high bit of bad says that
+// a label is empty or has another byte than those of names, the bit below that a label
+// begins with a digit.
+func normalWords(b []byte) (bad uint64) {
+	before := uint64(0x80) // the last byte of the word before was a dot, or there is none
+	for ; len(b) >= 8; b = b[8:] {
+		w := binary.LittleEndian.Uint64(b)
+		low := w &^ highBits
+		letter := low | 0x20*eachByte
+		letters, digits := from(letter, 'a')&^from(letter, 'z'+1), from(low, '0')&^from(low, '9'+1)
+		dots := ^not(low, '.')
+		first := dots<<8 | before
+		bad |= (^(letters|digits|dots)&not(low, '-')&not(low, '_') | w | dots&first) & highBits
+		bad |= digits & first & highBits >> 1
+		before = dots >> 56
+		binary.LittleEndian.PutUint64(b, w|letters&highBits>>2)
+	}
+	return bad
+}
+
+// lastLabel returns what is behind the last dot.
+func lastLabel(name []byte) []byte { return name[bytes.LastIndexByte(name, '.')+1:] }
+
+func hasLongLabel(name []byte) bool {
+	for len(name) > 63 {
+		n := bytes.LastIndexByte(name[:64], '.')
+		if n < 0 {
+			return true
+		}
+		name = name[n+1:]
+	}
+	return false
 }
 
 // isNumber says whether the last label of a name makes it an address in one of
@@ -81,3 +96,16 @@ func trimPort(host []byte) []byte {
 	}
 	return host
 }
+
+// Eight bytes of a name are looked at as one word, without their high bits. The high
+// bit of each byte says whether it is what a function looks for; the others say nothing.
+const (
+	eachByte = 0x0101010101010101
+	highBits = 0x80 * eachByte
+)
+
+// from finds the bytes that are c or more.
+func from(low, c uint64) uint64 { return low + (0x80-c)*eachByte }
+
+// not finds the bytes that are not c.
+func not(low, c uint64) uint64 { return low ^ c*eachByte + 0x7f*eachByte }

@@ -1,6 +1,7 @@
 package names
 
 import (
+	"math/rand/v2"
 	"regexp"
 	"strings"
 	"testing"
@@ -34,6 +35,43 @@ func TestNormalForm(t *testing.T) {
 		}
 	}
 }
+
+// TestNormalByByte compares with what a slow reading says, of names whose bytes are
+// mostly the ones that make a difference.
+func TestNormalByByte(t *testing.T) {
+	const some = "..--__//AZaz09@[`{:x0\xae\xe1\xb0\x00bcdefgh1234"
+	r := rand.New(rand.NewPCG(1, 2))
+	valid := 0
+	for range 200_000 {
+		name := make([]byte, 1+r.IntN(20))
+		if r.IntN(50) == 0 {
+			name = make([]byte, r.IntN(260))
+		}
+		few := 6 + r.IntN(len(some)-6)
+		for i := range name {
+			if name[i] = some[len(some)-1-r.IntN(few)]; r.IntN(2) == 0 {
+				name[i] = some[r.IntN(len(some))]
+			}
+		}
+		got, ok := appendNormal([]byte("kept"), name)
+		want := strings.TrimSuffix(lower(string(name)), ".")
+		last := want[strings.LastIndexByte(want, '.')+1:]
+		fine := len(want) <= maxName && validName.MatchString(want) && !number.MatchString(last)
+		if !fine {
+			want = ""
+		} else {
+			valid++
+		}
+		if string(got) != "kept"+want || ok != fine {
+			t.Fatalf("%q: %q %v, want %q", name, got[4:], ok, want)
+		}
+	}
+	if valid < 1000 {
+		t.Errorf("only %d are valid", valid)
+	}
+}
+
+var number = regexp.MustCompile(`\A([0-9]+|0x[0-9a-f]*)\z`)
 
 func TestTrimPort(t *testing.T) {
 	for in, want := range map[string]string{
