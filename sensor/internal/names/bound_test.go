@@ -115,6 +115,10 @@ var hostileMessages = []struct {
 		}
 		return b
 	}},
+	{"dots", func(n int) []byte {
+		dots := slices.Concat(bytes.Repeat(append([]byte{62}, bytes.Repeat([]byte("."), 62)...), 4), []byte{0})
+		return alternating(dots, n, 0, 63)
+	}},
 	{"parameters of services", func(n int) []byte {
 		rest := bytes.Repeat([]byte{0, 5, 0, 0}, (n-40)/4) // empty lists of configurations
 		return service(rest)

@@ -3,7 +3,7 @@ package names
 import (
 	"bytes"
 	"encoding/binary"
-	"hash/maphash"
+	"slices"
 )
 
 // Resource record types and classes (RFC 1035, section 3.2; RFC 3596).
@@ -20,6 +20,8 @@ const (
 	// maxPointers bounds the compression pointers of one name: 127 labels
 	// cannot need more.
 	maxPointers = 126
+	// maxLabels bounds the labels of a name, each with its length.
+	maxLabels = 254
 	// maxCNAMEs bounds the CNAME records of one message that are looked at.
 	maxCNAMEs = 64
 	// maxHops is how far back a chain of CNAMEs is followed (DEFINITIONS 6.2).
@@ -29,18 +31,16 @@ const (
 // dnsParser reads DNS messages (RFC 1035, section 4). Hostile ones included, it
 // takes time in proportion to the message and allocates nothing in the long run.
 type dnsParser struct {
-	seed maphash.Seed
-
 	msg    []byte
 	text   []byte // names of msg in lower case with dots
 	cnames []cname
 	found  []address
 	covers []span // of msg: public names of ECH configurations
 
-	// last is the name behind the latest name that was only a pointer: nearly
-	// all owners of a message point to the same place.
-	lastPointer int
-	last        dnsName
+	// pointed is the name behind the latest name that was only a pointer, written
+	// a question or the target of a CNAME that was read last: nearly all owners of a
+	// message point to the one or the other.
+	pointed, written place
 
 	question dnsName // of the first question
 	qtype    uint16  // and its type, where asked
@@ -49,9 +49,12 @@ type dnsParser struct {
 }
 
 // dnsName is text[start:end].
-type dnsName struct {
-	start, end int
-	hash       uint64
+type dnsName struct{ start, end uint32 }
+
+// place is a name and the offset of msg where a pointer finds it.
+type place struct {
+	at   int
+	name dnsName
 }
 
 type cname struct {
@@ -59,21 +62,20 @@ type cname struct {
 	before        int // the CNAME whose target is owner, or -1
 }
 
-// address is an A or AAAA record.
+// address is an A or AAAA record; msg[at:end] is its data.
 type address struct {
-	owner dnsName
-	ip    [16]byte
+	owner   dnsName
+	at, end uint32
 }
 
 // parse reads the sections of a message with a whole header. mdns takes the
 // additional section as well as the answers and ignores the top bit of classes,
 // which means something else there (RFC 6762, section 10.2).
 func (d *dnsParser) parse(msg []byte, mdns bool) {
-	*d = dnsParser{
-		seed: d.seed, msg: msg,
-		text: d.text[:0], cnames: d.cnames[:0], found: d.found[:0], covers: d.covers[:0],
-		lastPointer: -1,
-	}
+	d.msg, d.text = msg, d.text[:0]
+	d.cnames, d.found, d.covers = d.cnames[:0], d.found[:0], d.covers[:0]
+	d.pointed.at, d.written.at = -1, -1
+	d.question, d.qtype, d.asked = dnsName{}, 0, false
 	at, ok := 12, true
 	count := func(i int) int { return int(binary.BigEndian.Uint16(msg[4+2*i:])) }
 	for i := 0; i < count(0) && ok; i++ {
@@ -97,7 +99,7 @@ func (d *dnsParser) parse(msg []byte, mdns bool) {
 }
 
 func (d *dnsParser) readQuestion(at int) (next int, ok bool) {
-	n, at, ok := d.name(at)
+	n, at, ok := d.nameAt(at)
 	if !ok || at+4 > len(d.msg) {
 		return at, false
 	}
@@ -110,15 +112,16 @@ func (d *dnsParser) readQuestion(at int) (next int, ok bool) {
 // record reads one resource record; wanted keeps it where it is a CNAME or an
 // address of class IN.
 func (d *dnsParser) record(at int, mdns, wanted bool) (next int, ok bool) {
-	owner, at, ok := d.name(at)
+	owner, at, ok := d.nameAt(at)
+	d.written.at = -1 // owners are one name only by one pointer: learn tells them by their places
 	if !ok || at+10 > len(d.msg) {
 		return at, false
 	}
-	kind, class := binary.BigEndian.Uint16(d.msg[at:]), binary.BigEndian.Uint16(d.msg[at+2:])
+	head := (*[10]byte)(d.msg[at:])
+	kind, class, n := binary.BigEndian.Uint16(head[:]), binary.BigEndian.Uint16(head[2:]), int(binary.BigEndian.Uint16(head[8:]))
 	if mdns {
 		class &= 0x7fff
 	}
-	n := int(binary.BigEndian.Uint16(d.msg[at+8:]))
 	at += 10
 	if at+n > len(d.msg) {
 		return at, false
@@ -131,18 +134,11 @@ func (d *dnsParser) record(at int, mdns, wanted bool) (next int, ok bool) {
 
 func (d *dnsParser) keep(owner dnsName, kind uint16, at, n int) {
 	switch data := d.msg[at : at+n]; {
-	case kind == typeA && n == 4:
-		a := address{owner: owner}
-		a.ip[10], a.ip[11] = 0xff, 0xff
-		copy(a.ip[12:], data)
-		d.found = append(d.found, a)
-	case kind == typeAAAA && n == 16:
-		a := address{owner: owner, ip: [16]byte(data)}
-		if !isIPv4(&a.ip) { // a mapped address is never on the wire, ours would take it for IPv4
-			d.found = append(d.found, a)
-		}
+	case kind == typeA && n == 4,
+		kind == typeAAAA && n == 16 && !isIPv4((*[16]byte)(data)): // a mapped address is never on the wire, ours would take it for IPv4
+		d.found = append(d.found, address{owner, uint32(at), uint32(at + n)})
 	case kind == typeCNAME && len(d.cnames) < maxCNAMEs:
-		if target, _, ok := d.name(at); ok {
+		if target, _, ok := d.nameAt(at); ok {
 			d.cnames = append(d.cnames, cname{owner: owner, target: target})
 		}
 	case kind == typeHTTPS || kind == typeSVCB:
@@ -150,67 +146,101 @@ func (d *dnsParser) keep(owner dnsName, kind uint16, at, n int) {
 	}
 }
 
-// name reads a name at offset at (RFC 1035, section 4.1.4) into text and
-// returns the offset behind it.
-func (d *dnsParser) name(at int) (n dnsName, next int, ok bool) {
-	pointer := -1
-	if at+1 < len(d.msg) && d.msg[at]&0xc0 == 0xc0 {
-		pointer = int(binary.BigEndian.Uint16(d.msg[at:]) & 0x3fff)
-		if pointer == d.lastPointer {
-			return d.last, at + 2, true
-		}
+// nameAt reads a name at offset at (RFC 1035, section 4.1.4) into text, unless it is
+// there, and returns the offset behind it.
+func (d *dnsParser) nameAt(at int) (n dnsName, next int, ok bool) {
+	if at+2 > len(d.msg) || d.msg[at] < 0xc0 {
+		return d.name(at, maxPointers)
 	}
-	n.start = len(d.text)
-	for hops, length := 0, 0; ; {
-		if at >= len(d.msg) {
-			return n, next, false
+	pointer := int(binary.BigEndian.Uint16(d.msg[at:]) & 0x3fff)
+	switch pointer {
+	case d.pointed.at:
+	case d.written.at:
+		d.pointed = d.written
+	default:
+		if n, _, ok = d.name(pointer, maxPointers-1); !ok {
+			return n, at, false
 		}
-		switch c := d.msg[at]; {
-		case c == 0:
+		d.pointed = place{pointer, n}
+	}
+	return d.pointed.name, at + 2, true
+}
+
+// name reads a name at offset at, which may have so many pointers.
+func (d *dnsParser) name(at, pointers int) (n dnsName, next int, ok bool) {
+	begin, start, msg := at, len(d.text), d.msg
+	d.text = slices.Grow(d.text, 2*maxLabels+8)
+	for length := 0; ; {
+		labels := at
+		for at < len(msg) {
+			c := int(msg[at])
+			if c == 0 || c >= 0x40 || at+c >= len(msg) || length+at+c-labels >= maxLabels {
+				break
+			}
+			at += 1 + c
+		}
+		if at > labels {
+			d.labels(labels, at)
+			length += at - labels
+		}
+		switch {
+		case at < len(msg) && msg[at] == 0:
 			if next == 0 {
 				next = at + 1
 			}
-			n.end = max(len(d.text)-1, n.start) // without the last dot
-			n.hash = maphash.Bytes(d.seed, d.text[n.start:n.end])
-			if pointer >= 0 {
-				d.lastPointer, d.last = pointer, n
+			n = dnsName{uint32(start), uint32(max(len(d.text)-1, start))} // without the last dot
+			if pointers > 0 { // else one to here is too many
+				d.written = place{begin, n}
 			}
 			return n, next, true
-		case c&0xc0 == 0xc0:
-			if hops++; at+2 > len(d.msg) || hops > maxPointers {
-				return n, next, false
-			}
-			if next == 0 {
+		case at+2 <= len(msg) && msg[at] >= 0xc0 && pointers > 0:
+			if pointers--; next == 0 {
 				next = at + 2
 			}
-			at = int(binary.BigEndian.Uint16(d.msg[at:]) & 0x3fff)
-		case c&0xc0 == 0:
-			end := at + 1 + int(c)
-			if length += 1 + int(c); end > len(d.msg) || length > 254 {
-				return n, next, false
-			}
-			d.label(d.msg[at+1 : end])
-			at = end
-		default: // 01 and 10 are not in use
+			at = int(binary.BigEndian.Uint16(msg[at:]) & 0x3fff)
+		default: // cut off, too long, or a length that begins with 01 or 10, which are not in use
 			return n, next, false
 		}
 	}
 }
 
-// label adds a label and a dot to text. A dot inside the label is marked, so that
-// it makes the name invalid and not one of more labels.
-func (d *dnsParser) label(b []byte) {
-	text := d.text
-	for _, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c == '.' {
-			text = append(text, '\\')
-		}
-		text = append(text, c)
+// labels adds msg[at:end], labels behind their lengths, to text: each label and a dot.
+// There is room for words of eight bytes.
+func (d *dnsParser) labels(at, end int) {
+	msg, n := d.msg, end-at-1
+	to := d.text[len(d.text):][:n+8]
+	copy(to, msg[at+1:end])
+	binary.LittleEndian.PutUint64(to[n:], 0)
+	if lowerWords(to) != 0 {
+		d.dotted(at, end)
+		return
 	}
-	d.text = append(text, '.')
+	for last := at + 1; at < end; {
+		at += 1 + int(msg[at])
+		to[at-last] = '.'
+	}
+	d.text = d.text[:len(d.text)+n+1]
+}
+
+// dotted is labels, slower, where a byte or a length is that of a dot. A dot inside a
+// label is marked, so that it makes the name invalid and not one of more labels.
+func (d *dnsParser) dotted(at, end int) {
+	text := d.text
+	for at < end {
+		next := at + 1 + int(d.msg[at])
+		for _, c := range d.msg[at+1 : next] {
+			if c >= 'A' && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			if c == '.' {
+				text = append(text, '\\')
+			}
+			text = append(text, c)
+		}
+		text = append(text, '.')
+		at = next
+	}
+	d.text = text
 }
 
 func (d *dnsParser) bytes(n dnsName) []byte { return d.text[n.start:n.end] }
@@ -219,7 +249,7 @@ func (d *dnsParser) bytes(n dnsName) []byte { return d.text[n.start:n.end] }
 func (d *dnsParser) to(n dnsName) int {
 	for i := range d.cnames {
 		t := d.cnames[i].target
-		if t.hash == n.hash && bytes.Equal(d.bytes(t), d.bytes(n)) {
+		if bytes.Equal(d.bytes(t), d.bytes(n)) {
 			return i
 		}
 	}

@@ -95,6 +95,8 @@ func TestLearn(t *testing.T) {
 		{"unlearnable", []string{"a.example. 1 A 0.1.2.3", "a.example. 1 A 127.0.0.1", "a.example. 1 A 224.0.0.1", "a.example. 1 A 255.255.255.255",
 			"a.example. 1 AAAA ::", "a.example. 1 AAAA ::1", "a.example. 1 AAAA ff02::1", "a.example. 1 AAAA ::2", "a.example. 1 A 126.0.0.1"}, []string{"::2 a.example", "126.0.0.1 a.example"}},
 		{"no valid name", []string{`a\.b.example. 1 A 192.0.2.1`, `a\032b.example. 1 A 192.0.2.1`, `\195\188.example. 1 A 192.0.2.1`, "*.example. 1 A 192.0.2.1", ". 1 A 192.0.2.1"}, nil},
+		{"any case", []string{"A-Z_az09@[`{.example. 1 A 192.0.2.1", "AZ.az-09_.EXAMPLE. 1 A 192.0.2.2"}, []string{"192.0.2.2 az.az-09_.example"}},
+		{"lengths like a dot and digits", []string{strings.Repeat("A", '.') + "." + strings.Repeat("b", '9') + ". 1 A 192.0.2.1"}, []string{"192.0.2.1 " + strings.Repeat("a", '.') + "." + strings.Repeat("b", '9')}},
 		{"CNAME from no valid name", []string{"*.example. 1 CNAME b.example.", "b.example. 1 A 192.0.2.1"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

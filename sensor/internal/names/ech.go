@@ -62,7 +62,7 @@ func (o *Observer) learnCovers(p *Packet) {
 			o.out.Stats.NamesInvalid++
 			continue
 		}
-		hash := maphash.Bytes(d.seed, text[start:])
+		hash := maphash.Bytes(o.seed, text[start:])
 		if o.covers[hash] {
 			continue
 		}

@@ -50,23 +50,27 @@ func (o *Observer) message(p *Packet, msg []byte, length uint32, protocol uint8)
 // learn makes facts of the addresses in the parsed message.
 func (o *Observer) learn(p *Packet) {
 	d := &o.parser
-	f := Fact{Client: p.Dst, Order: p.Order, Time: p.Time}
-	if isGroup(&p.Dst) {
-		f.Client, f.Everyone = [16]byte{}, true
+	var f Fact
+	f.Order, f.Time = p.Order, p.Time
+	if f.Everyone = isGroup(&p.Dst); !f.Everyone {
+		f.Client = p.Dst
 	}
-	var of, owner dnsName // whose normal forms are at f.NameStart and f.OwnerStart
+	var owner dnsName // for whom f has its names
 	known, valid := false, false
+	facts := o.out.Facts
 	for i := range d.found {
 		a := &d.found[i]
-		if !learnable(&a.ip) {
+		ip := d.msg[a.at:a.end]
+		if !learnable(ip) {
 			continue
 		}
-		if len(o.out.Facts) >= o.limits.Facts || o.textFull() {
+		if len(facts) >= o.limits.Facts || o.textFull() {
 			o.out.Stats.FactsOverflowed++
 			continue
 		}
-		if name := d.asking(a.owner); !known || name != of || a.owner != owner {
-			of, owner, known = name, a.owner, true
+		if !known || a.owner != owner {
+			owner, known = a.owner, true
+			name := d.asking(owner)
 			start := len(o.out.Text)
 			o.out.Text, valid = appendNormal(o.out.Text, d.bytes(name))
 			f.NameStart, f.NameEnd = uint32(start), uint32(len(o.out.Text))
@@ -80,9 +84,10 @@ func (o *Observer) learn(p *Packet) {
 		if !valid {
 			continue
 		}
-		f.Address = a.ip
-		o.out.Facts = append(o.out.Facts, f)
+		facts = append(facts, f)
+		facts[len(facts)-1].address(ip)
 	}
+	o.out.Facts = facts
 }
 
 // owner appends the owner of an address to the names, where it is a valid name
@@ -97,13 +102,20 @@ func (o *Observer) owner(f *Fact, owner []byte) {
 	f.OwnerStart, f.OwnerEnd = uint32(start), uint32(len(text))
 }
 
-// learnable says whether an answer may give a name to a (DEFINITIONS 6.3).
-func learnable(a *[16]byte) bool {
-	if isIPv4(a) {
-		return a[12] != 0 && a[12] != 127 && a[12] < 224
+// address sets the address to that in the data of a record.
+func (f *Fact) address(ip []byte) {
+	if len(ip) == 16 {
+		f.Address = [16]byte(ip)
+		return
 	}
-	if a[0] == 0xff {
-		return false
+	binary.BigEndian.PutUint64(f.Address[:], 0)
+	binary.BigEndian.PutUint64(f.Address[8:], 0xffff<<32|uint64(binary.BigEndian.Uint32(ip)))
+}
+
+// learnable says whether an answer may give a name to an address (DEFINITIONS 6.3).
+func learnable(ip []byte) bool {
+	if len(ip) == 4 {
+		return ip[0] != 0 && ip[0] != 127 && ip[0] < 224
 	}
-	return binary.BigEndian.Uint64(a[:]) != 0 || binary.BigEndian.Uint64(a[8:]) > 1
+	return ip[0] != 0xff && (binary.BigEndian.Uint64(ip) != 0 || binary.BigEndian.Uint64(ip[8:]) > 1)
 }

@@ -109,3 +109,14 @@ func from(low, c uint64) uint64 { return low + (0x80-c)*eachByte }
 
 // not finds the bytes that are not c.
 func not(low, c uint64) uint64 { return low ^ c*eachByte + 0x7f*eachByte }
+
+// lowerWords makes whole words of b lower case and says in which bytes is a dot.
+func lowerWords(b []byte) (dots uint64) {
+	for ; len(b) >= 8; b = b[8:] {
+		w := binary.LittleEndian.Uint64(b)
+		low := w &^ highBits
+		dots |= ^not(low, '.') &^ w & highBits
+		binary.LittleEndian.PutUint64(b, w|from(low, 'A')&^from(low, 'Z'+1)&^w&highBits>>2)
+	}
+	return dots
+}

@@ -2,6 +2,7 @@ package names
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -116,7 +117,7 @@ func checkHarvest(t *testing.T, h *Harvest) {
 	}
 	for _, f := range h.Facts {
 		checkName(t, h.Text[f.NameStart:f.NameEnd])
-		if !learnable(&f.Address) {
+		if !learnable(netip.AddrFrom16(f.Address).Unmap().AsSlice()) {
 			t.Fatalf("learned %v", f.Address)
 		}
 		if f.OwnerEnd > f.OwnerStart {

@@ -23,7 +23,8 @@ type Observer struct {
 
 	streams   *fifo[uint32, dnsStream] // by slot
 	fragments *fifo[fragmentKey, datagram]
-	dnsArena  arena // of streams and fragments
+	dnsArena  arena        // of streams and fragments
+	seed      maphash.Seed // of hashes of names
 	parser    dnsParser
 	header    [12]byte // of a message that was cut off within it
 	pending   *fifo[transactionKey, transaction]
@@ -48,7 +49,7 @@ func NewObserver(limits Limits) *Observer {
 		rows:      map[rowKey]int{},
 		covers:    map[uint64]bool{},
 		hinted:    map[Hint]bool{},
-		parser:    dnsParser{seed: maphash.MakeSeed()},
+		seed:      maphash.MakeSeed(),
 	}
 }
 

@@ -1,5 +1,7 @@
 package names
 
+import "hash/maphash"
+
 // transactionKey is what a query and its response have in common besides the
 // question.
 type transactionKey struct {
@@ -31,7 +33,7 @@ func (o *Observer) query(p *Packet, msg []byte, protocol uint8) {
 	k := transactionKey{p.Src, p.Dst, p.SrcPort, p.DstPort, uint16(msg[0])<<8 | uint16(msg[1]), protocol}
 	d := &o.parser
 	t := o.pending.get(k)
-	if t != nil && t.kind == d.qtype && t.question == d.question.hash && p.Time-t.first <= queryTimeout {
+	if t != nil && t.kind == d.qtype && t.question == o.question() && p.Time-t.first <= queryTimeout {
 		t.queries++
 		return
 	}
@@ -44,7 +46,7 @@ func (o *Observer) query(p *Packet, msg []byte, protocol uint8) {
 	}
 	*o.pending.add(k) = transaction{
 		first: p.Time, queries: 1,
-		question: d.question.hash, kind: d.qtype, iface: p.Interface,
+		question: o.question(), kind: d.qtype, iface: p.Interface,
 	}
 }
 
@@ -58,7 +60,7 @@ func (o *Observer) response(p *Packet, msg []byte, rcode uint16, protocol uint8)
 		o.unanswered(k, t)
 		t = nil
 	}
-	if t != nil && d.asked && (t.kind != d.qtype || t.question != d.question.hash) {
+	if t != nil && d.asked && (t.kind != d.qtype || t.question != o.question()) {
 		t = nil // the answer to something else
 	}
 	if t == nil {
@@ -91,6 +93,14 @@ func (o *Observer) expireTransactions(clock int64) {
 func (o *Observer) unanswered(k transactionKey, t *transaction) {
 	o.row(rowKey{k.server, t.iface, t.kind, Unanswered}).Queries += t.queries
 	o.pending.remove(k)
+}
+
+// question returns the hash of the name that the parsed message asks for.
+func (o *Observer) question() uint64 {
+	if !o.parser.asked {
+		return 0
+	}
+	return maphash.Bytes(o.seed, o.parser.bytes(o.parser.question))
 }
 
 // row returns the row of k, or the one for all others where there are too many.
