@@ -37,9 +37,12 @@ func (r *ring[K, V]) fresh() uint32 {
 func (r *ring[K, V]) len() int   { return r.n }
 func (r *ring[K, V]) full() bool { return r.n >= r.max }
 
+// first returns the node of the oldest entry. There must be one.
+func (r *ring[K, V]) first() uint32 { return r.at(0).next }
+
 // oldest returns the oldest entry. There must be one.
 func (r *ring[K, V]) oldest() (K, *V) {
-	n := r.at(r.at(0).next)
+	n := r.at(r.first())
 	return n.key, &n.value
 }
 

@@ -27,8 +27,9 @@ type Observer struct {
 	seed      maphash.Seed // of hashes of names
 	parser    dnsParser
 	header    [12]byte // of a message that was cut off within it
-	pending   *fifo[transactionKey, transaction]
+	pending   *transactions
 	rows      map[rowKey]int  // index into out.DNS
+	recent    [8]int          // some of rows, used of late
 	covers    map[uint64]bool // hashes of the names in out.Covers
 	hinted    map[Hint]bool   // those in out.Hints
 }
@@ -45,7 +46,7 @@ func NewObserver(limits Limits) *Observer {
 		streams:   newFIFO[uint32, dnsStream](limits.DNSStreams),
 		fragments: newFIFO[fragmentKey, datagram](limits.DNSFragments),
 		dnsArena:  arena{limit: limits.DNSBytes},
-		pending:   newFIFO[transactionKey, transaction](limits.DNSTransactions),
+		pending:   newTransactions(limits.DNSTransactions),
 		rows:      map[rowKey]int{},
 		covers:    map[uint64]bool{},
 		hinted:    map[Hint]bool{},

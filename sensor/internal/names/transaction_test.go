@@ -1,6 +1,7 @@
 package names
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -119,6 +120,39 @@ func TestTransactionsAreBounded(t *testing.T) {
 	}
 	if last := h.DNS[len(h.DNS)-1]; last.Resolver != [16]byte{} || last.Type != 0 {
 		t.Errorf("%+v", last)
+	}
+}
+
+// TestTransactionsAreFound compares with a map, with few chains and with many.
+func TestTransactionsAreFound(t *testing.T) {
+	for _, keys := range []uint64{12, 1000} {
+		all, want, r := newTransactions(int(keys)), map[transactionKey]int64{}, rand.New(rand.NewPCG(1, 2))
+		for i := range int64(30_000) {
+			k := transactionKey{client: addr(1), server: addr(byte(r.IntN(2))), rest: r.Uint64N(keys)}
+			n, hash := all.find(&k)
+			first, there := want[k]
+			if (n != 0) != there || there && all.at(n).value.first != first {
+				t.Fatalf("%+v: node %d, want it %v", k, n, there)
+			}
+			switch {
+			case there:
+				all.remove(n)
+				delete(want, k)
+			case all.full():
+				delete(want, all.at(all.first()).key)
+				all.remove(all.first())
+				fallthrough
+			default:
+				all.add(&k, hash).first = i
+				want[k] = i
+			}
+			if all.len() != len(want) {
+				t.Fatalf("%d are there, want %d", all.len(), len(want))
+			}
+		}
+		if n := len(all.heads); n > max(nodesPerChunk, 2*int(keys)) {
+			t.Errorf("%d chains for %d keys", n, keys)
+		}
 	}
 }
 
