@@ -59,6 +59,26 @@ func BenchmarkDNSAnswer(b *testing.B) {
 	benchmarkPackets(b, func(o *Observer) { o.UDP(answerTo(m)) })
 }
 
+func BenchmarkDNSQuery(b *testing.B) {
+	query := new(dns.Msg)
+	query.SetQuestion("www.example.com.", dns.TypeA)
+	p := answerTo(pack(b, query))
+	p.Src, p.Dst, p.SrcPort, p.DstPort = p.Dst, p.Src, 40000, 53
+	benchmarkPackets(b, func(o *Observer) { o.UDP(p) })
+}
+
+// BenchmarkDNSExchange is a query and its answer of two CNAMEs and four addresses.
+func BenchmarkDNSExchange(b *testing.B) {
+	m := response(b, "www.example.com", "www.example.com. 1 CNAME c0-www.edge-0.cdn-provider.net.", "c0-www.edge-0.cdn-provider.net. 1 CNAME c1-www.edge-1.cdn-provider.net.",
+		"c1-www.edge-1.cdn-provider.net. 1 A 192.0.2.1", "c1-www.edge-1.cdn-provider.net. 1 A 192.0.2.2", "c1-www.edge-1.cdn-provider.net. 1 A 192.0.2.3", "c1-www.edge-1.cdn-provider.net. 1 A 192.0.2.4")
+	query := new(dns.Msg)
+	query.SetQuestion("www.example.com.", dns.TypeA)
+	query.Id = m.Id
+	answer, question := answerTo(pack(b, m)), answerTo(pack(b, query))
+	question.Src, question.Dst, question.SrcPort, question.DstPort = answer.Dst, answer.Src, answer.DstPort, 53
+	benchmarkPackets(b, func(o *Observer) { o.UDP(question); o.UDP(answer) })
+}
+
 func BenchmarkClientHello(b *testing.B) {
 	hello, f := clientHelloOf(b, "www.example.com"), newTCP()
 	f.syn(0)
