@@ -36,7 +36,7 @@ func (l Limits) Ceiling(slots int64) int64 {
 		2*int64(l.HeadBytes) +
 		fifo(l.DNSStreams, 4, unsafe.Sizeof(dnsStream{})) + fifo(l.DNSFragments, unsafe.Sizeof(fragmentKey{}), unsafe.Sizeof(datagram{})) +
 		int64(l.DNSBytes) +
-		ring(l.DNSTransactions, unsafe.Sizeof(transactionKey{}), unsafe.Sizeof(transaction{})) + 12*int64(l.DNSTransactions+nodesPerChunk) +
+		ring(l.DNSTransactions, unsafe.Sizeof(transactionKey{}), unsafe.Sizeof(transaction{})) + index.Ceiling(int64(l.DNSTransactions)) +
 		MapBytes(2*l.DNSRows, unsafe.Sizeof(rowKey{})+8) + MapBytes(l.Covers, 9) + MapBytes(l.Facts, unsafe.Sizeof(Hint{})+1)
 }
 

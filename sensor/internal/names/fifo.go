@@ -3,7 +3,7 @@ package names
 // ring is a pool of entries that knows which is its oldest. They stay where they are
 // and are used again, so a steady coming and going allocates nothing.
 type ring[K comparable, V any] struct {
-	chunks []*[nodesPerChunk]node[K, V]
+	chunks [][]node[K, V]
 	used   uint32 // nodes so far; node 0 closes the ring: next is the oldest, prev the youngest
 	free   uint32 // first free node, linked by next; 0 is none
 	n, max int
@@ -28,7 +28,7 @@ func (r *ring[K, V]) at(i uint32) *node[K, V] { return &r.chunks[i/nodesPerChunk
 // fresh adds a node.
 func (r *ring[K, V]) fresh() uint32 {
 	if r.used%nodesPerChunk == 0 {
-		r.chunks = append(r.chunks, new([nodesPerChunk]node[K, V]))
+		r.chunks = append(r.chunks, make([]node[K, V], nodesPerChunk))
 	}
 	r.used++
 	return r.used - 1

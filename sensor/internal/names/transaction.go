@@ -3,20 +3,20 @@ package names
 import (
 	"encoding/binary"
 	"hash/maphash"
-	"math/bits"
-	"math/rand/v2"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/index"
 )
 
 // transactionKey is what a query and its response have in common besides the
-// question.
-type transactionKey struct {
-	client, server [16]byte
-	rest           uint64 // ports of both, id, protocol
-}
+// question: client and server, their ports, the message's ID, and the protocol.
+type transactionKey [40]byte
 
-func keyOf(client, server *[16]byte, clientPort, serverPort uint16, msg []byte, protocol uint8) transactionKey {
+func newTransactionKey(client, server *[16]byte, clientPort, serverPort uint16, msg []byte, protocol uint8) (k transactionKey) {
+	copy(k[:16], client[:])
+	copy(k[16:32], server[:])
 	id := binary.BigEndian.Uint16(msg)
-	return transactionKey{*client, *server, uint64(clientPort)<<48 | uint64(serverPort)<<32 | uint64(id)<<16 | uint64(protocol)}
+	binary.BigEndian.PutUint64(k[32:], uint64(clientPort)<<48|uint64(serverPort)<<32|uint64(id)<<16|uint64(protocol))
+	return k
 }
 
 // transaction is a query that waits for its response (DEFINITIONS 7).
@@ -26,83 +26,44 @@ type transaction struct {
 	question uint64 // hash of the name
 	kind     uint16
 	iface    uint16
-
-	hash uint32 // of the key
-	next uint32 // node in its chain, or 0
+	hash     uint32 // of the key
 }
 
-// transactions finds by their keys those that wait. Nobody outside can foresee which
-// keys share a chain.
+// transactions are those that wait, the oldest first. Each is looked up once, whatever
+// becomes of it.
 type transactions struct {
 	ring[transactionKey, transaction]
-	seed  [5]uint64
-	heads []uint32 // first nodes of the chains, 0 is none; there are 2^n
+	index index.Index
 }
 
 func newTransactions(max int) *transactions {
-	t := &transactions{ring: newRing[transactionKey, transaction](max), heads: make([]uint32, nodesPerChunk)}
-	for i := range t.seed {
-		t.seed[i] = rand.Uint64()
-	}
+	t := &transactions{ring: newRing[transactionKey, transaction](max)}
+	t.index.Reset()
 	return t
 }
 
-// hash mixes as wyhash does, and as the flow table.
-func (t *transactions) hash(k *transactionKey) uint32 {
-	s := &t.seed
-	h := mix(word(k.client[:])^s[0], word(k.client[8:])^s[1]) ^ mix(word(k.server[:])^s[2], word(k.server[8:])^s[3])
-	h = mix(h^s[4], k.rest^s[0])
-	return uint32(h ^ h>>32)
-}
-
-func (t *transactions) head(hash uint32) *uint32 { return &t.heads[int(hash)&(len(t.heads)-1)] }
-
-// find returns the node of k, or 0, and the hash of k.
-func (t *transactions) find(k *transactionKey) (i, hash uint32) {
-	hash = t.hash(k)
-	for i = *t.head(hash); i != 0; {
-		n := t.at(i)
-		if n.value.hash == hash && n.key.rest == k.rest && n.key.client == k.client && n.key.server == k.server {
-			break
+// find returns the node of k, or 0.
+func (t *transactions) find(k *transactionKey, hash uint32) uint32 {
+	for i := range t.index.Slots(hash) {
+		if t.at(i).key == *k {
+			return i
 		}
-		i = n.value.next
 	}
-	return i, hash
+	return 0
 }
 
 // add makes k, which must not be there, the youngest. Its value is what the node's
-// last user left, but for its place among the others.
+// last user left, but for the hash.
 func (t *transactions) add(k *transactionKey, hash uint32) *transaction {
-	if t.n == len(t.heads) {
-		t.grow()
-	}
-	i, head := t.enter(*k), t.head(hash)
+	i := t.enter(*k)
+	t.index.Insert(hash, i)
 	v := &t.at(i).value
-	v.hash, v.next = hash, *head
-	*head = i
+	v.hash = hash
 	return v
 }
 
-// grow doubles the chains.
-func (t *transactions) grow() {
-	old := t.heads
-	t.heads = make([]uint32, 2*len(old))
-	for _, i := range old {
-		for i != 0 {
-			v := &t.at(i).value
-			head := t.head(v.hash)
-			i, v.next, *head = v.next, *head, i
-		}
-	}
-}
-
 func (t *transactions) remove(i uint32) {
-	v := &t.at(i).value
-	before := t.head(v.hash)
-	for *before != i {
-		before = &t.at(*before).value.next
-	}
-	*before = v.next
+	t.index.Remove(t.at(i).value.hash, i)
 	t.leave(i)
 }
 
@@ -116,9 +77,9 @@ type rowKey struct {
 
 // query begins or repeats a transaction. The parser has read the message.
 func (o *Observer) query(p *Packet, msg []byte, protocol uint8) {
-	k := keyOf(&p.Src, &p.Dst, p.SrcPort, p.DstPort, msg, protocol)
-	d, question := &o.parser, o.question()
-	i, hash := o.pending.find(&k)
+	k := newTransactionKey(&p.Src, &p.Dst, p.SrcPort, p.DstPort, msg, protocol)
+	hash := uint32(maphash.Bytes(o.seed, k[:]))
+	d, question, i := &o.parser, o.question(), o.pending.find(&k, hash)
 	if t := &o.pending.at(i).value; i != 0 && t.kind == d.qtype && t.question == question && p.Time-t.first <= queryTimeout {
 		t.queries++
 		return
@@ -136,9 +97,8 @@ func (o *Observer) query(p *Packet, msg []byte, protocol uint8) {
 // response ends a transaction. One that answers nothing, or again, counts as a
 // response without a query.
 func (o *Observer) response(p *Packet, msg []byte, rcode uint16, protocol uint8) {
-	k := keyOf(&p.Dst, &p.Src, p.DstPort, p.SrcPort, msg, protocol)
-	d := &o.parser
-	i, _ := o.pending.find(&k)
+	k := newTransactionKey(&p.Dst, &p.Src, p.DstPort, p.SrcPort, msg, protocol)
+	d, i := &o.parser, o.pending.find(&k, uint32(maphash.Bytes(o.seed, k[:])))
 	t := &o.pending.at(i).value
 	if i != 0 && p.Time-t.first > queryTimeout {
 		o.unanswered(i)
@@ -173,7 +133,7 @@ func (o *Observer) expireTransactions(clock int64) {
 
 func (o *Observer) unanswered(i uint32) {
 	n := o.pending.at(i)
-	o.row(&n.key.server, n.value.iface, n.value.kind, Unanswered).Queries += n.value.queries
+	o.row((*[16]byte)(n.key[16:]), n.value.iface, n.value.kind, Unanswered).Queries += n.value.queries
 	o.pending.remove(i)
 }
 
@@ -208,12 +168,4 @@ func (o *Observer) row(resolver *[16]byte, iface, kind, rcode uint16) *DNSCount 
 	}
 	*recent = i
 	return &o.out.DNS[i]
-}
-
-func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
-
-// mix multiplies to 128 bits and folds.
-func mix(a, b uint64) uint64 {
-	high, low := bits.Mul64(a, b)
-	return high ^ low
 }
