@@ -53,7 +53,7 @@ func ceilingOf(cfg *config.Config) ceiling {
 		{"harvests", n * harvests * (flow.RecordsCeiling(flows) + limits.HarvestCeiling())},
 		{"heads, streams, DNS transactions", n * (limits.Ceiling(4*int64(flows)) + limits.HarvestCeiling())},
 		{"names", names.BookCeiling(maxNames(cfg)) + (2*slots+n*pieceLength)*int64(unsafe.Sizeof(flowName{})) +
-			names.Grown(slots*int64(unsafe.Sizeof(birth{}))+n*int64(limits.Facts)*int64(unsafe.Sizeof(factRef{})))},
+			names.Grown((slots+mergeBound)*int64(unsafe.Sizeof(birth{}))+n*int64(limits.Facts)*int64(unsafe.Sizeof(factRef{})))},
 		{"clients, accesses", names.MapBytes(maxAccesses, unsafe.Sizeof(accessKey{})+8) + names.MapBytes(maxClients, 16+unsafe.Sizeof(use{}))},
 		{"views", view.Ceiling(views) + 3*rows}, // the window in the making, and its encoding
 		{"log", log},

@@ -27,7 +27,7 @@ func (l Limits) HarvestCeiling() int64 {
 func (l Limits) Ceiling(slots int64) int64 {
 	ring := func(n int, key, value uintptr) int64 {
 		chunks := int64(n)/nodesPerChunk + 2
-		return chunks*nodesPerChunk*int64(key+value+8) + Grown(8*chunks)
+		return chunks*nodesPerChunk*int64(key+value+8) + Grown(24*chunks)
 	}
 	fifo := func(n int, key, value uintptr) int64 { return ring(n, key, value) + MapBytes(n, key+4) }
 	chunks := slots/slotsPerChunk + 2

@@ -189,7 +189,8 @@ func (d *dnsParser) name(at, pointers int) (n dnsName, next int, ok bool) {
 				next = at + 1
 			}
 			n = dnsName{uint32(start), uint32(max(len(d.text)-1, start))} // without the last dot
-			if pointers > 0 {                                             // else one to here is too many
+			// A pointer to here may be one too many.
+			if pointers > 0 {
 				d.written = place{begin, n}
 			}
 			return n, next, true

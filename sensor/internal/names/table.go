@@ -100,7 +100,7 @@ func (t *table[K, V]) each(yield func(*K, *V) bool) {
 // tableCeiling bounds the memory of a table of so many entries of a size.
 func tableCeiling(entries int, size uintptr) int64 {
 	n := int64(entries) + entriesPerChunk
-	return index.Ceiling(n) + n*int64(size) + Grown(n/entriesPerChunk*8)
+	return index.Ceiling(n) + n*int64(size) + Grown(n/entriesPerChunk*24)
 }
 
 // generations is a table that forgets what is not used: what get or put touched is
