@@ -24,8 +24,9 @@ const (
 // out. On loopback devices, where the kernel shows every packet twice, it refuses
 // the outgoing one.
 //
-// Rules that make the program too long for the kernel are left to Allow, and
-// too many interfaces to whoever reads the packets.
+// Where the rules are too long for the kernel to take them twice, no packet has the
+// shorter way. What makes the program too long even so is left to Allow, and too many
+// interfaces to whoever reads the packets.
 func (f *Filter) Program(interfaces []int, full bool) []bpf.Instruction {
 	ours := spans{}
 	for _, i := range interfaces {
@@ -33,8 +34,10 @@ func (f *Filter) Program(interfaces []int, full bool) []bpf.Instruction {
 	}
 	ours = ours.merged()
 	r := *f.compiled()
+	plain := true
 	for _, shorten := range []func(){
 		func() {},
+		func() { plain = false },
 		func() { r.ports, r.nets6 = nil, r.nets6[max(len(r.nets6)-maxNets6, 0):] }, // the last is ::1
 		func() { r.nets4 = r.localhostNet() },
 		func() { ours = spans{{0, 1<<31 - 1}} },
@@ -42,7 +45,7 @@ func (f *Filter) Program(interfaces []int, full bool) []bpf.Instruction {
 		shorten()
 		b := newBuilder(&r, full, f != nil && f.Count)
 		b.entry(ours)
-		b.body()
+		b.body(plain)
 		if p, err := b.program(); err == nil {
 			return p
 		}
@@ -63,7 +66,7 @@ const maxNets6 = 100
 
 // body is the program without its entry, for frames of one link type: what
 // remains has no extension but the length, so that bpf.VM can run it.
-func (f *Filter) bodyProgram(link uint16, loopback, full bool) ([]bpf.Instruction, error) {
+func (f *Filter) bodyProgram(link uint16, loopback, full, plain bool) ([]bpf.Instruction, error) {
 	b := newBuilder(f.compiled(), full, f.Count)
 	b.clear()
 	if loopback && b.rules.localhost {
@@ -77,22 +80,23 @@ func (f *Filter) bodyProgram(link uint16, loopback, full bool) ([]bpf.Instructio
 	default:
 		b.jump(b.cut)
 	}
-	b.body()
+	b.body(plain)
 	return b.program()
 }
 
 // builder writes the program from front to back: entry, link layer, IP,
-// transport, snap, returns.
+// transport and snap, returns.
 type builder struct {
 	*assembler
 	rules *rules
 	full  bool
-	count bool // keep the first bytes of what is left out
+	count bool   // keep the first bytes of what is left out
+	fixed uint32 // where the header stands that is read; 0: at X
 
 	ethernet, raw    label
+	plain4, plain6   label // behind an Ethernet header without tags; X is 14
 	ip4, ip6         label // X is the offset of the IP header
 	later, transport label // the protocol is in scratch; X is the transport header
-	snapTCP, snapUDP label
 	whole, some, cut label // returns
 	refuse           label // likewise: not ours, or shown twice
 	ignored          label // likewise: left out by a rule
@@ -100,8 +104,8 @@ type builder struct {
 
 func newBuilder(r *rules, full, count bool) *builder {
 	b := &builder{assembler: newAssembler(), rules: r, full: full, count: count}
-	for _, l := range []*label{&b.ethernet, &b.raw, &b.ip4, &b.ip6, &b.later, &b.transport,
-		&b.snapTCP, &b.snapUDP, &b.whole, &b.some, &b.cut, &b.refuse, &b.ignored} {
+	for _, l := range []*label{&b.ethernet, &b.raw, &b.plain4, &b.plain6, &b.ip4, &b.ip6, &b.later, &b.transport,
+		&b.whole, &b.some, &b.cut, &b.refuse, &b.ignored} {
 		*l = b.label()
 	}
 	return b
@@ -138,13 +142,20 @@ func (b *builder) set(flag int) {
 	b.emit(bpf.LoadConstant{Dst: bpf.RegA, Val: 1}, bpf.StoreScratch{Src: bpf.RegA, N: flag})
 }
 
-func (b *builder) body() {
+// body is all behind the entry. With plain, most packets have a shorter way.
+func (b *builder) body(plain bool) {
+	if !plain {
+		b.plain4, b.plain6 = b.ip4, b.ip6
+	}
 	b.linkLayers()
+	if plain {
+		b.plainFrames()
+	}
 	b.network4()
 	b.network6()
 	b.laterFragments()
+	b.place(b.transport)
 	b.transports()
-	b.snaps()
 	b.place(b.whole)
 	b.emit(bpf.RetConstant{Val: keepAll})
 	b.place(b.some)
@@ -169,12 +180,24 @@ func (b *builder) keep(n uint32) uint32 {
 // atLeast goes to whole where fewer than n bytes follow X: a load past the end
 // would refuse the frame, and it must be counted.
 func (b *builder) atLeast(n uint32) {
+	if b.fixed > 0 {
+		b.emit(bpf.LoadExtension{Num: bpf.ExtLen})
+		b.branch(bpf.JumpLessThan, b.fixed+n, b.whole, next)
+		return
+	}
 	b.emit(bpf.LoadExtension{Num: bpf.ExtLen}, bpf.ALUOpX{Op: bpf.ALUOpSub})
 	b.branch(bpf.JumpLessThan, n, b.whole, next)
 	b.branch(bpf.JumpGreaterThan, math.MaxInt32, b.whole, next) // X is past the end
 }
 
-func (b *builder) load(off uint32, size int) { b.emit(bpf.LoadIndirect{Off: off, Size: size}) }
+// load reads from the header. The kernel calls a function for what is relative to X.
+func (b *builder) load(off uint32, size int) {
+	if b.fixed > 0 {
+		b.emit(bpf.LoadAbsolute{Off: b.fixed + off, Size: size})
+	} else {
+		b.emit(bpf.LoadIndirect{Off: off, Size: size})
+	}
+}
 
 // advance adds A to X.
 func (b *builder) advance() { b.emit(bpf.ALUOpX{Op: bpf.ALUOpAdd}, bpf.TAX{}) }
@@ -190,9 +213,10 @@ func (b *builder) unlessRefused() {
 	}
 }
 
+// transports is all from the transport header on.
 func (b *builder) transports() {
 	r, tcp, udp, other, ports := b.rules, b.label(), b.label(), b.label(), b.label()
-	b.place(b.transport)
+	snapTCP, snapUDP := b.label(), b.label()
 	b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
 	b.oneOf(tcp, protoTCP)
 	b.oneOf(udp, protoUDP)
@@ -227,8 +251,12 @@ func (b *builder) transports() {
 		b.place(count)
 		b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
 	}
-	b.oneOf(b.snapTCP, protoTCP)
-	b.branch(bpf.JumpEqual, protoUDP, b.snapUDP, b.cut)
+	b.oneOf(snapTCP, protoTCP)
+	b.branch(bpf.JumpEqual, protoUDP, snapUDP, b.cut)
+	b.place(snapUDP)
+	b.snap(b.datagram)
+	b.place(snapTCP)
+	b.snap(b.segment)
 }
 
 // counted goes to count where the packet, whose protocol is in A, is of the one

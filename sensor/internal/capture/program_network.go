@@ -10,14 +10,16 @@ func (b *builder) linkLayers() {
 	const shortest = 14 + 20
 	tags := []uint32{0x8100, 0x88a8, 0x9100, 0x9200}
 
+	ip4, ip6 := b.plain4, b.plain6
 	b.place(b.ethernet)
 	b.emit(bpf.LoadExtension{Num: bpf.ExtLen})
 	b.branch(bpf.JumpLessThan, shortest, b.whole, next)
 	for depth := range uint32(3) {
 		inner := b.label()
 		b.emit(bpf.LoadConstant{Dst: bpf.RegX, Val: 14 + 4*depth}, bpf.LoadAbsolute{Off: 12 + 4*depth, Size: 2})
-		b.oneOf(b.ip4, 0x0800)
-		b.oneOf(b.ip6, 0x86dd)
+		b.oneOf(ip4, 0x0800)
+		b.oneOf(ip6, 0x86dd)
+		ip4, ip6 = b.ip4, b.ip6
 		if depth == 2 {
 			b.oneOf(b.whole, tags...)
 		} else {
@@ -50,12 +52,45 @@ func (b *builder) addresses(hit label) {
 	b.place(done)
 }
 
+// plainFrames are most: Ethernet without tags, and an IP header without options or
+// extensions. What stands where is known, which makes loads cheap. All that is not so
+// goes the long way from the start.
+func (b *builder) plainFrames() {
+	const ip = 14
+	b.place(b.plain4) // at least the shortest, so not cut off
+	b.fixed = ip
+	b.load(0, 1)
+	b.branch(bpf.JumpEqual, 0x45, next, b.ip4)
+	b.header4()
+	b.fixed = ip + 20
+	b.transports()
+
+	b.place(b.plain6)
+	b.fixed = ip
+	b.atLeast(40)
+	b.load(6, 1)
+	b.oneOf(b.ip6, append(extOptions(), extFragment, protoAH)...)
+	b.header6()
+	b.fixed = ip + 40
+	b.transports()
+	b.fixed = 0
+}
+
 func (b *builder) network4() {
 	b.place(b.ip4)
 	b.atLeast(20)
 	b.load(0, 1)
 	b.branch(bpf.JumpLessThan, 0x45, b.whole, next)
 	b.branch(bpf.JumpGreaterThan, 0x4f, b.whole, next)
+	b.header4()
+	b.load(0, 1)
+	b.emit(bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf}, bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: 2})
+	b.advance()
+	b.jump(b.transport)
+}
+
+// header4 puts the protocol into scratch, where the packet has a transport header.
+func (b *builder) header4() {
 	if len(b.rules.nets4) > 0 {
 		hit, fine, other := b.label(), b.label(), b.label()
 		b.load(12, 4)
@@ -71,10 +106,6 @@ func (b *builder) network4() {
 	b.oneOf(b.whole, protoAH)
 	b.load(6, 2)
 	b.branch(bpf.JumpBitsSet, 0x1fff, b.later, next)
-	b.load(0, 1)
-	b.emit(bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf}, bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: 2})
-	b.advance()
-	b.jump(b.transport)
 }
 
 // The extension headers of IPv6 that are walked, as in DEFINITIONS 2.3.
@@ -88,20 +119,7 @@ func extOptions() []uint32 { return []uint32{0, 43, 60, 135, 139, 140} }
 func (b *builder) network6() {
 	b.place(b.ip6)
 	b.atLeast(40)
-	b.load(0, 1)
-	b.branch(bpf.JumpLessThan, 0x60, b.whole, next)
-	b.branch(bpf.JumpGreaterThan, 0x6f, b.whole, next)
-	if nets := b.rules.nets6; len(nets) > 0 {
-		hit := b.label()
-		for _, off := range []uint32{8, 24} {
-			for _, n := range nets {
-				b.prefix6(off, n.Addr().As16(), n.Bits(), hit)
-			}
-		}
-		b.addresses(hit)
-	}
-	b.load(6, 1)
-	b.emit(bpf.StoreScratch{Src: bpf.RegA, N: memProtocol})
+	b.header6()
 	b.skipBytes(40)
 	for range maxExt {
 		options, fragment, auth, walked := b.label(), b.label(), b.label(), b.label()
@@ -134,6 +152,24 @@ func (b *builder) network6() {
 	b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
 	b.oneOf(b.whole, append(extOptions(), extFragment, protoAH)...)
 	b.jump(b.transport)
+}
+
+// header6 puts the next header into scratch.
+func (b *builder) header6() {
+	b.load(0, 1)
+	b.branch(bpf.JumpLessThan, 0x60, b.whole, next)
+	b.branch(bpf.JumpGreaterThan, 0x6f, b.whole, next)
+	if nets := b.rules.nets6; len(nets) > 0 {
+		hit := b.label()
+		for _, off := range []uint32{8, 24} {
+			for _, n := range nets {
+				b.prefix6(off, n.Addr().As16(), n.Bits(), hit)
+			}
+		}
+		b.addresses(hit)
+	}
+	b.load(6, 1)
+	b.emit(bpf.StoreScratch{Src: bpf.RegA, N: memProtocol})
 }
 
 // nextHeader puts the number that an extension header begins with into scratch.

@@ -33,24 +33,19 @@ const (
 // stay inside a frame longer than snapShort: 82 + 60 + 3 bytes.
 const deepest = 14 + 2*4 + 60
 
-// snaps are the rules above.
-func (b *builder) snaps() {
-	for _, l := range []label{b.snapUDP, b.snapTCP} {
-		b.place(l)
-		if b.full {
-			b.jump(b.whole)
-			continue
-		}
-		b.emit(bpf.LoadExtension{Num: bpf.ExtLen})
-		b.branch(bpf.JumpLessOrEqual, snapShort, b.whole, next)
+// snap has one of the rules above, for what is long enough.
+func (b *builder) snap(rule func()) {
+	if b.full {
+		b.jump(b.whole)
+		return
+	}
+	b.emit(bpf.LoadExtension{Num: bpf.ExtLen})
+	b.branch(bpf.JumpLessOrEqual, snapShort, b.whole, next)
+	if b.fixed == 0 {
 		b.emit(bpf.TXA{})
 		b.branch(bpf.JumpGreaterThan, deepest, b.whole, next)
-		if l == b.snapUDP {
-			b.datagram()
-		} else {
-			b.segment()
-		}
 	}
+	rule()
 }
 
 // datagram: a QUIC long header has its first bit set (RFC 8999, section 5.1),
@@ -76,6 +71,9 @@ func (b *builder) segment() {
 
 	// The ports, before X moves to the payload: memPort is 1 towards the smaller.
 	down, up, payload := b.label(), b.label(), b.label()
+	if b.fixed > 0 {
+		b.emit(bpf.LoadConstant{Dst: bpf.RegX, Val: b.fixed})
+	}
 	b.emit(bpf.StoreScratch{Src: bpf.RegX, N: memOffset})
 	b.load(2, 2)
 	b.emit(bpf.StoreScratch{Src: bpf.RegA, N: memPort})
@@ -93,6 +91,7 @@ func (b *builder) segment() {
 	b.emit(bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 4}, bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: 2})
 	b.advance()
 
+	b.fixed = 0 // the payload is at X
 	b.load(0, 2)
 	b.oneOf(b.whole, 0x1603) // TLS: handshake, version 3.x
 	noMethod := b.label()
