@@ -26,6 +26,7 @@ func fanoutProgram() []bpf.Instruction {
 		typeIP4, typeIP6, typePPPoE = 0x0800, 0x86dd, 0x8864
 		pppIP4, pppIP6              = 0x0021, 0x0057
 	)
+	words4, words6 := []uint32{12, 16}, []uint32{8, 12, 16, 20, 24, 28, 32, 36} // of the addresses
 	a := newAssembler()
 	received, known := a.label(), a.label()
 	ip4, ip6, tag, pppoe, other, mix := a.label(), a.label(), a.label(), a.label(), a.label(), a.label()
@@ -42,12 +43,22 @@ func fanoutProgram() []bpf.Instruction {
 	a.emit(bpf.LoadConstant{Dst: bpf.RegX, Val: netHeader}, bpf.LoadExtension{Num: bpf.ExtProto})
 	a.jump(known)
 
-	// Most are received and of IPv4: loads from where they begin are the cheapest.
+	// Most are received and have no tag: loads from where they begin are the cheapest.
 	a.place(received)
 	a.emit(bpf.LoadExtension{Num: bpf.ExtProto})
-	a.branch(bpf.JumpEqual, typeIP4, next, known)
-	a.emit(bpf.LoadAbsolute{Off: 12, Size: 4}, bpf.TAX{}, bpf.LoadAbsolute{Off: 16, Size: 4}, bpf.ALUOpX{Op: bpf.ALUOpAdd})
-	a.jump(mix)
+	for _, version := range []struct {
+		kind  uint32
+		words []uint32
+	}{{typeIP4, words4}, {typeIP6, words6}} {
+		other := a.label()
+		a.branch(bpf.JumpEqual, version.kind, next, other)
+		a.emit(bpf.LoadConstant{Dst: bpf.RegA})
+		for _, off := range version.words {
+			a.emit(bpf.TAX{}, bpf.LoadAbsolute{Off: off, Size: 4}, bpf.ALUOpX{Op: bpf.ALUOpAdd})
+		}
+		a.jump(mix)
+		a.place(other)
+	}
 
 	a.place(known)
 	a.oneOf(ip4, typeIP4)
@@ -87,7 +98,7 @@ func fanoutProgram() []bpf.Instruction {
 	base(8)
 	a.jump(ip4)
 
-	sum := func(offs ...uint32) { // the same for both directions
+	sum := func(offs []uint32) { // the same for both directions
 		a.emit(bpf.StoreScratch{Src: bpf.RegX, N: fanBase}, bpf.LoadConstant{Dst: bpf.RegA}, bpf.StoreScratch{Src: bpf.RegA, N: fanTotal})
 		for _, off := range offs {
 			a.emit(bpf.LoadScratch{Dst: bpf.RegX, N: fanBase}, bpf.LoadIndirect{Off: off, Size: 4},
@@ -96,9 +107,9 @@ func fanoutProgram() []bpf.Instruction {
 		a.jump(mix)
 	}
 	a.place(ip4)
-	sum(12, 16)
+	sum(words4)
 	a.place(ip6)
-	sum(8, 12, 16, 20, 24, 28, 32, 36)
+	sum(words6)
 
 	// Neighbours differ in the last bits of an address only, so spread them: the
 	// upper half of a product depends on all of its factor.
