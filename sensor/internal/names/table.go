@@ -177,6 +177,10 @@ func (g *generations[K, V]) near(hash uint32) {
 
 func (g *generations[K, V]) each(yield func(*K, *V) bool) {
 	for _, t := range []*table[K, V]{&g.young, &g.old} {
-		t.each(yield)
+		for k, v := range t.each {
+			if !yield(k, v) {
+				return
+			}
+		}
 	}
 }
