@@ -12,7 +12,8 @@ import (
 // segments, each open addressing with linear probing over one run of memory.
 // A segment that is three quarters full is split in two, which moves at most
 // segmentFull entries; nothing ever moves the whole table, so no packet waits
-// for that. It holds no pointers but the directory's.
+// for that. It holds no pointers but the directory's. Reset comes before anything else;
+// hashes are to be such that nobody outside can choose them.
 type Index struct {
 	directory []*Segment // by the top bits of the hash; several may be one segment
 	numbers   []uint32   // of the segments in the directory
