@@ -69,7 +69,7 @@ func (b *builder) plainFrames() {
 	b.fixed = ip
 	b.atLeast(40)
 	b.load(6, 1)
-	b.oneOf(b.ip6, append(extOptions(), extFragment, protoAH)...)
+	b.oneOf(b.ip6, extensions()...)
 	b.header6()
 	b.fixed = ip + 40
 	b.transports()
@@ -116,6 +116,8 @@ const (
 
 func extOptions() []uint32 { return []uint32{0, 43, 60, 135, 139, 140} }
 
+func extensions() []uint32 { return append(extOptions(), extFragment, protoAH) }
+
 func (b *builder) network6() {
 	b.place(b.ip6)
 	b.atLeast(40)
@@ -150,7 +152,7 @@ func (b *builder) network6() {
 		b.place(walked)
 	}
 	b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
-	b.oneOf(b.whole, append(extOptions(), extFragment, protoAH)...)
+	b.oneOf(b.whole, extensions()...)
 	b.jump(b.transport)
 }
 
@@ -198,7 +200,7 @@ func (b *builder) laterFragments() {
 	b.place(b.later)
 	b.emit(bpf.LoadScratch{Dst: bpf.RegA, N: memProtocol})
 	b.oneOf(b.whole, protoUDP)
-	b.oneOf(b.whole, append(extOptions(), extFragment, protoAH)...)
+	b.oneOf(b.whole, extensions()...)
 	count := b.label()
 	b.unlessRefused()
 	if r := b.rules; r.all {
