@@ -1,6 +1,10 @@
 package flow
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/netmon-sensor/netmon/sensor/internal/packet"
+)
 
 // TestHash: both directions of a flow have one hash, and hashes spread.
 func TestHash(t *testing.T) {
@@ -9,26 +13,25 @@ func TestHash(t *testing.T) {
 	const n = 1 << 16
 	for i := range n {
 		h := numbered(i)
-		var a, b keys[key4]
-		keys4(&a, &h, 3)
-		swap(&h)
-		keys4(&b, &h, 3)
-		if a.src != b.dst || a.dst != b.src || a.src.hash(&s) != a.dst.hash(&s) {
-			t.Fatalf("%v, %v", a, b)
-		}
-		var c, d keys[key6]
-		keys6(&c, &h, 3)
-		swap(&h)
-		keys6(&d, &h, 3)
-		if c.src != d.dst || c.dst != d.src || c.src.hash(&s) != c.dst.hash(&s) {
-			t.Fatalf("%v, %v", c, d)
-		}
-		seen[a.src.hash(&s)>>20]++
-		seen[c.src.hash(&s)&0xfff|1<<20]++
+		seen[hashBothWays(t, &s, keys4, h)>>20]++
+		seen[hashBothWays(t, &s, keys6, h)&0xfff|1<<20]++
 	}
 	for bits, count := range seen {
 		if count > 64 { // 16 expected
 			t.Errorf("%d of %d hashes have the bits %#x", count, n, bits)
 		}
 	}
+}
+
+// hashBothWays returns the hash of a packet's flow, and of one that comes back.
+func hashBothWays[K key](t *testing.T, s *seed, of func(*keys[K], *packet.Header, uint16), h packet.Header) uint32 {
+	t.Helper()
+	var a, b keys[K]
+	of(&a, &h, 3)
+	swap(&h)
+	of(&b, &h, 3)
+	if a.src != b.dst || a.dst != b.src || a.src.hash(s) != a.dst.hash(s) {
+		t.Fatalf("%v, %v", a, b)
+	}
+	return a.src.hash(s)
 }
