@@ -4,12 +4,13 @@ import (
 	"hash/maphash"
 
 	"github.com/netmon-sensor/netmon/sensor/internal/index"
+	"github.com/netmon-sensor/netmon/sensor/internal/prefetch"
 )
 
 // addressSums finds the sums of the addresses of one IP version.
 type addressSums struct {
-	seed  maphash.Seed // what nobody outside knows
-	index index.Index  // where in sums
+	seed  maphash.Seed
+	index index.Index // where in sums
 	sums  pieces[addressSum]
 }
 
@@ -28,7 +29,7 @@ func newAddressSums() addressSums {
 // starts. The cache misses of a batch overlap where all its touches come before the
 // first guess, and all its guesses before the first sum.
 func (t *addressSums) touch(a *[16]byte) uint32 {
-	hash := uint32(maphash.Bytes(t.seed, a[:]))
+	hash := index.Hash(t.seed, a[:])
 	t.index.Prefetch(hash)
 	return hash
 }
@@ -37,7 +38,9 @@ func (t *addressSums) touch(a *[16]byte) uint32 {
 // asks for it; nil if there is none.
 func (t *addressSums) guess(hash uint32) *addressSum {
 	for i := range t.index.Slots(hash) {
-		return touched(t.sums.at(int(i)))
+		s := t.sums.at(int(i))
+		prefetch.Value(s)
+		return s
 	}
 	return nil
 }

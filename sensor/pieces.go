@@ -1,11 +1,6 @@
 package sensor
 
-import (
-	"iter"
-	"unsafe"
-
-	"github.com/netmon-sensor/netmon/sensor/internal/prefetch"
-)
+import "iter"
 
 // pieces is a list that grows by whole pieces, so that what is in it stays where it
 // is: one of millions that grows by appending is copied again and again.
@@ -35,14 +30,4 @@ func (p *pieces[T]) each() iter.Seq[*T] {
 			}
 		}
 	}
-}
-
-// touched asks for all of *e, which is no longer than a line, and returns e.
-func touched[T any](e *T) *T {
-	p, last := unsafe.Pointer(e), unsafe.Sizeof(*e)-1
-	prefetch.Line(p)
-	if uintptr(p)%prefetch.LineSize+last >= prefetch.LineSize {
-		prefetch.Line(unsafe.Add(p, last))
-	}
-	return e
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/netmon-sensor/netmon/proto/rows"
 	"github.com/netmon-sensor/netmon/sensor/internal/names"
 	"github.com/netmon-sensor/netmon/sensor/internal/packet"
+	"github.com/netmon-sensor/netmon/sensor/internal/prefetch"
 )
 
 // reportSums adds flows up by domain, protocol and address.
@@ -48,7 +49,8 @@ func (s *reportSums) add() {
 		f := &flows[i]
 		t := s.ips(f.version)
 		hashes[i] = [2]uint32{t.touch(&f.initiator), t.touch(&f.responder)}
-		domains[i] = touched(s.domains.at(int(f.name)))
+		domains[i] = s.domains.at(int(f.name))
+		prefetch.Value(domains[i])
 	}
 	for i := range flows {
 		t := s.ips(flows[i].version)
@@ -167,7 +169,7 @@ func (s *reportSums) ipsInOrder() []textKey {
 func (s *reportSums) touchIP(list []textKey, i int) {
 	if i += 8; i < len(list) {
 		ip, _ := s.ip(list[i].at)
-		touched(ip)
+		prefetch.Value(ip)
 	}
 }
 

@@ -99,12 +99,9 @@ func (f *family[K]) has(slot uint32) bool {
 
 // find returns the live flow that has one of two keys, or noSlot.
 func (f *family[K]) find(hash uint32, k *keys[K]) (uint32, *state[K]) {
-	seg := f.index.Segment(hash)
-	for i := index.Home(hash); *seg.At(i) != 0; i = index.After(i) {
-		if e := *seg.At(i); e.Hash() == hash {
-			if s := f.state(e.Slot()); s.key == k.src || s.key == k.dst {
-				return e.Slot(), s
-			}
+	for slot := range f.index.Slots(hash) {
+		if s := f.state(slot); s.key == k.src || s.key == k.dst {
+			return slot, s
 		}
 	}
 	return noSlot, nil

@@ -2,6 +2,7 @@
 package index
 
 import (
+	"hash/maphash"
 	"iter"
 	"unsafe"
 
@@ -13,7 +14,7 @@ import (
 // A segment that is three quarters full is split in two, which moves at most
 // segmentFull entries; nothing ever moves the whole table, so no packet waits
 // for that. It holds no pointers but the directory's. Reset comes before anything else;
-// hashes are to be such that nobody outside can choose them.
+// hashes are to be such that nobody outside can choose them: see Hash.
 type Index struct {
 	directory []*Segment // by the top bits of the hash; several may be one segment
 	numbers   []uint32   // of the segments in the directory
@@ -35,6 +36,9 @@ const (
 	segmentFull  = segmentSlots * 3 / 4
 	segmentBytes = 32 << 10
 )
+
+// Hash returns a hash of a key that nobody outside can foresee.
+func Hash(seed maphash.Seed, key []byte) uint32 { return uint32(maphash.Bytes(seed, key)) }
 
 // An Entry is a hash and, below it, a slot plus 1; 0 is free. The whole hash
 // stands here, so that neither probing nor splitting reads the slab.
@@ -200,7 +204,8 @@ func (x *Index) Bytes() int {
 }
 
 // Ceiling bounds the memory of an Index of so many entries: a split leaves about half
-// in each segment.
+// in each segment. Its head is in a list that grows by appending, a quarter more each
+// time; four entries of the directory may stand for it.
 func Ceiling(entries int64) int64 {
 	return (entries/(segmentFull/2) + 2) * (segmentBytes + 9 + 4*(8+4))
 }

@@ -100,10 +100,12 @@ func (b *Book) Spot(f *Fact, text []byte) Spot {
 	return Spot{b.hash(text[f.NameStart:f.NameEnd]), b.hash(k[:16]), b.hash(k[:]), 0}
 }
 
-func (b *Book) hash(bytes []byte) uint32 { return uint32(maphash.Bytes(b.seed, bytes)) }
+func (b *Book) hash(key []byte) uint32 { return index.Hash(b.seed, key) }
 
 func (b *Book) hashID(id ID) uint32 {
-	return b.hash(binary.LittleEndian.AppendUint32(nil, uint32(id)))
+	var k [4]byte
+	binary.LittleEndian.PutUint32(k[:], uint32(id))
+	return b.hash(k[:])
 }
 
 // PrefetchSteps is how many times Prefetch is called for a Spot.

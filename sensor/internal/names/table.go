@@ -1,8 +1,6 @@
 package names
 
 import (
-	"unsafe"
-
 	"github.com/netmon-sensor/netmon/sensor/internal/index"
 	"github.com/netmon-sensor/netmon/sensor/internal/prefetch"
 )
@@ -81,9 +79,7 @@ func (t *table[K, V]) near(hash uint32) {
 		return
 	}
 	for i := range t.index.Slots(hash) {
-		e := unsafe.Pointer(t.at(i))
-		prefetch.Line(e)
-		prefetch.Line(unsafe.Add(e, unsafe.Sizeof(entry[K, V]{})-1))
+		prefetch.Value(t.at(i))
 		return
 	}
 }

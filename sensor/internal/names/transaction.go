@@ -78,7 +78,7 @@ type rowKey struct {
 // query begins or repeats a transaction. The parser has read the message.
 func (o *Observer) query(p *Packet, msg []byte, protocol uint8) {
 	k := newTransactionKey(&p.Src, &p.Dst, p.SrcPort, p.DstPort, msg, protocol)
-	hash := uint32(maphash.Bytes(o.seed, k[:]))
+	hash := index.Hash(o.seed, k[:])
 	d, question, i := &o.parser, o.question(), o.pending.find(&k, hash)
 	if t := &o.pending.at(i).value; i != 0 && t.kind == d.qtype && t.question == question && p.Time-t.first <= queryTimeout {
 		t.queries++
@@ -98,7 +98,7 @@ func (o *Observer) query(p *Packet, msg []byte, protocol uint8) {
 // response without a query.
 func (o *Observer) response(p *Packet, msg []byte, rcode uint16, protocol uint8) {
 	k := newTransactionKey(&p.Dst, &p.Src, p.DstPort, p.SrcPort, msg, protocol)
-	d, i := &o.parser, o.pending.find(&k, uint32(maphash.Bytes(o.seed, k[:])))
+	d, i := &o.parser, o.pending.find(&k, index.Hash(o.seed, k[:]))
 	t := &o.pending.at(i).value
 	if i != 0 && p.Time-t.first > queryTimeout {
 		o.unanswered(i)
